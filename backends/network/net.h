@@ -1,0 +1,69 @@
+/* One network on this machine: a namespace with a bridge, the guests' taps, DHCP and DNS by dnsmasq, and NAT to the outside.
+ * Everything is named by the caller; nothing here knows tenants, rows or the tree.  Each call looks before it acts, so doing
+ * it again is the same as once, and mends what somebody broke.  May block; any thread that serves no request may call. */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../base/err.h"
+
+struct net_host {		/* one reservation: what DHCP answers and DNS knows */
+	char mac[18];
+	char hostname[64];
+	struct in_addr address;
+};
+
+struct net_subnet {
+	struct in_addr address;	/* network address, host zero */
+	unsigned prefix;
+	struct in_addr gateway;	/* on the bridge; 0: none */
+	bool dhcp;
+	struct in_addr dns[5];	/* handed to guests; none: the gateway (dnsmasq) */
+	size_t n_dns;
+};
+
+struct net_spec {
+	const char *netns;	/* "cfs12ab34n7", the name under /run/netns */
+	const char *link;	/* host side of the link to the outside, at most 15 bytes, begins with link_prefix */
+	const char *link_prefix;/* of all links of this store: "cfs12ab34v" */
+	const char *nft_table;	/* host's nftables table of this store: "cfs12ab34" */
+	const char *dir;	/* existing directory for dnsmasq's files: dnsmasq.pid, hosts, leases */
+	const char *uplink;	/* interface NAT goes out by; NULL or "": whatever the host's routes say */
+	const char *dns_domain;	/* "openstacklocal" */
+	unsigned mtu;
+	uint32_t seed;		/* where to begin looking for a free /30 for the link, within 100.64.0.0/10 */
+	const struct net_subnet *subnets;
+	size_t n_subnets;
+	const struct net_host *hosts;
+	size_t n_hosts;
+};
+
+#define NET_BRIDGE "br0"	/* the bridge's name inside each namespace */
+
+/* Makes or mends all of it: namespace (with lo up), bridge with the gateway addresses, veth to the host with a /30, default
+ * route, ip_forward, masquerading in both places, the host's own services unreachable from the namespace, networks unreachable
+ * from one another, dnsmasq running detached (pidfile, adopted by pid, start time and namespace) with these hosts.
+ * ENOENT "the program dnsmasq is not installed" when a subnet wants DHCP and there is none. */
+int net_up(const struct net_spec *n, struct err *e);
+/* Only the hosts changed: writes the files and tells dnsmasq. */
+int net_hosts(const struct net_spec *n, struct err *e);
+/* 0 when everything net_up makes is there; else the sentence says what is missing (ENOENT). */
+int net_check(const struct net_spec *n, struct err *e);
+/* Removes all of it; what is gone already is no error.  Only netns, link, link_prefix, nft_table and dir are read. */
+int net_down(const struct net_spec *n, struct err *e);
+/* Removes the host's table once no network of this store is left. */
+int net_host_down(const char *nft_table, struct err *e);
+
+/* A persistent tap in the host's namespace that `user` may open, down.  0 when it is there already. */
+int tap_create(const char *tap, const char *user, unsigned mtu, struct err *e);
+/* Moves it into the namespace (from the host's), enslaves it to the bridge and sets it up, with the filter that lets only
+ * `mac` and `address` (and DHCP, ARP of its own) out of it.  0 when that is so already. */
+int tap_plug(const char *netns, const char *tap, const char *mac, const struct in_addr *address, struct err *e);
+/* Deletes it and its filter, wherever it is; 0 when there is none. */
+int tap_delete(const char *netns, const char *tap, struct err *e);
+/* 1: in the namespace and on the bridge; 0: not. */
+int tap_plugged(const char *netns, const char *tap);
