@@ -153,6 +153,14 @@ int row_child(struct db *db, int64_t parent, bool with_deleted, struct row *one,
 	return row_one(&s, one, e);
 }
 
+int row_set_tenant(struct db *db, int64_t id, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "UPDATE object SET tenant = $1 WHERE id = $1");
+
+	stmt_int(&s, 1, id);
+	return stmt_run(&s, e);
+}
+
 int row_rename(struct db *db, int64_t id, const char *name, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "UPDATE object SET name = $2, changed = $3 WHERE id = $1");

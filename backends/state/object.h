@@ -38,6 +38,8 @@ int row_list(struct db *db, int64_t parent, int kind, int64_t after, bool delete
 /* 1 when a living (with_deleted: any) object has that parent; *one is the first. */
 int row_child(struct db *db, int64_t parent, bool with_deleted, struct row *one, struct err *e);
 
+/* A tenant is its own tenant. */
+int row_set_tenant(struct db *db, int64_t id, struct err *e);
 int row_rename(struct db *db, int64_t id, const char *name, struct err *e);
 int row_set_status(struct db *db, int64_t id, const char *status, struct err *e);
 int row_set_error(struct db *db, int64_t id, const char *error, const char *failed_verb, struct err *e);

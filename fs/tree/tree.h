@@ -73,6 +73,7 @@ struct stream {		/* a growing file: its size, and its bytes from an offset */
 };
 
 struct bytes {		/* raw bytes of an object, answered and not listed */
+	int (*size)(struct call *c, const struct obj *o, int64_t *ret, struct err *e);
 	/* *fd: a descriptor for reading or writing, *ret: what belongs to the handle, for close. */
 	int (*open)(struct call *c, struct obj *o, bool write, bool truncate, int *fd, void **ret, struct err *e);
 	/* Before bytes go in: e.g. a look at the header. */
@@ -180,7 +181,12 @@ struct call {
 	struct change *changes;	/* what to tell once it is committed */
 	size_t n_changes;
 	bool new_tasks;
+	int64_t *cancel;	/* objects whose running task is superseded */
+	size_t n_cancel;
+	bool hold;		/* call_commit does not tell: the caller does, with call_announce, once it has answered */
+	int64_t kernel_knows;	/* the object whose name the kernel itself is changing */
 	int64_t made;		/* the object the last accepted line made */
+	const struct file *file;	/* the line whose show or store runs */
 };
 
 /* Reading: a connection.  Writing: call_write joins a transaction, call_commit makes it durable and tells everybody who must know
@@ -188,6 +194,7 @@ struct call {
 int call_begin(struct fs *fs, struct call *c, struct err *e);
 int call_write(struct call *c, struct err *e);
 int call_commit(struct call *c, struct err *e);
+void call_announce(struct call *c);
 void call_end(struct call *c);
 static inline void auto_call_end(struct call *c)
 {

@@ -1,0 +1,111 @@
+#include "config.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auto.h"
+
+static const struct key {
+	const char *name;
+	enum { K_WORD, K_TEXT, K_INT, K_TENTHS } type;
+	size_t offset, size;
+	const char *def, *words;
+	int min, max;
+	const char *help;
+} keys[] = {
+#define AT(f) offsetof(struct config, f), sizeof(((struct config *)0)->f)
+	{ "virt-type", K_WORD, AT(virt_type), "auto", "auto kvm qemu", 0, 0, "auto tries a real guest under KVM once and falls back to qemu (emulation)" },
+	{ "guest-user", K_TEXT, AT(guest_user), "libvirt-qemu", NULL, 0, 0, "the unprivileged user guests run as" },
+	{ "uplink", K_TEXT, AT(uplink), "", NULL, 0, 0, "interface NAT goes out by; empty: the host's routes decide" },
+	{ "external-cidr", K_TEXT, AT(external_cidr), "", NULL, 0, 0, "addresses of an external network" },
+	{ "workers", K_INT, AT(workers), "8", NULL, 1, 256, "threads that carry out tasks" },
+	{ "task-timeout", K_INT, AT(task_timeout), "600", NULL, 1, 86400, "seconds until a task that does not end has failed" },
+	{ "stop-timeout", K_INT, AT(stop_timeout), "60", NULL, 1, 3600, "seconds a guest has to power off by ACPI before it is ended" },
+	{ "cpu-ratio", K_TENTHS, AT(cpu_ratio_x10), "16.0", NULL, 1, 1000, "virtual processors a host may run per real one" },
+	{ "ram-ratio", K_TENTHS, AT(ram_ratio_x10), "1.0", NULL, 1, 1000, "memory of guests per real memory" },
+	{ "disk-ratio", K_TENTHS, AT(disk_ratio_x10), "16.0", NULL, 1, 1000, "disk of guests per real disk (disks are sparse)" },
+	{ "reserved-ram", K_INT, AT(reserved_ram), "512", NULL, 0, 1 << 24, "MiB of memory a host keeps for itself" },
+};
+
+static int set(struct config *c, const struct key *k, const char *v, struct err *e)
+{
+	char *field = (char *)c + k->offset, *end;
+
+	if (k->type == K_WORD || k->type == K_TEXT) {
+		size_t n = strlen(v);
+		const char *at = k->words ? strstr(k->words, v) : NULL;
+
+		if (k->type == K_WORD && (!n || !at || (at > k->words && at[-1] != ' ') || (at[n] && at[n] != ' ')))
+			return err_set(e, EINVAL, "%s is one of %s, not '%s'", k->name, k->words, v);
+		if (n >= k->size)
+			return err_set(e, EINVAL, "%s: '%s' is too long", k->name, v);
+		memcpy(field, v, n + 1);
+		return 0;
+	}
+	double d = strtod(v, &end);
+	if (end == v || *end || d != d || d * 10 > 1e9 || (k->type == K_INT && d != (double)(int)d))
+		return err_set(e, EINVAL, "%s: '%s' is not a number", k->name, v);
+	int n = (int)(k->type == K_TENTHS ? d * 10 + 0.5 : d);
+	if (n < k->min || n > k->max)
+		return err_set(e, EINVAL, "%s: %s is out of range", k->name, v);
+	memcpy(field, &n, sizeof n);
+	return 0;
+}
+
+static char *trim(char *s)
+{
+	s += strspn(s, " \t");
+	for (size_t n = strlen(s); n && strchr(" \t\r\n", s[n - 1]); n--)
+		s[n - 1] = '\0';
+	return s;
+}
+
+static int read_line(struct config *c, char *line, struct err *e)
+{
+	char *hash = strchr(line, '#'), *eq;
+
+	if (hash)
+		*hash = '\0';
+	line = trim(line);
+	if (!*line)
+		return 0;
+	eq = strchr(line, '=');
+	if (!eq)
+		return err_set(e, EINVAL, "'%s' is not key = value", line);
+	*eq = '\0';
+	line = trim(line);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (strcmp(keys[i].name, line) == 0)
+			return set(c, &keys[i], trim(eq + 1), e);
+	return err_set(e, EINVAL, "there is no key '%s'", line);
+}
+
+int config_read(const char *path, struct config *ret, struct err *e)
+{
+	AUTO(fclose) FILE *f = fopen(path, "re");
+	AUTO(free) char *line = NULL;
+	size_t size = 0;
+	unsigned no = 0;
+
+	*ret = (struct config){ 0 };
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (set(ret, &keys[i], keys[i].def, e) < 0)
+			return -e->code;
+	if (!f)
+		return errno == ENOENT ? 0 : err_set(e, errno, "open %s: %m", path);
+	while (getline(&line, &size, f) >= 0) {
+		no++;
+		if (read_line(ret, line, e) < 0)
+			return err_prefix(e, "%s line %u", path, no);
+	}
+	return ferror(f) ? err_set(e, EIO, "read %s: %m", path) : 0;
+}
+
+void config_example(FILE *out)
+{
+	fputs("# Settings of this store: key = value.  What is commented out stands at its default.\n", out);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		fprintf(out, "\n# %s\n#%s = %s\n", keys[i].help, keys[i].name, keys[i].def);
+}

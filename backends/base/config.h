@@ -1,0 +1,21 @@
+/* STORE/config: `key = value` lines, `#` comments.  The last of two equal keys holds, an unknown key is an error. */
+#pragma once
+
+#include <stdio.h>
+
+#include "err.h"
+
+struct config {
+	char virt_type[8];	/* auto kvm qemu */
+	char guest_user[33];	/* guests run as this user */
+	char uplink[16];	/* NAT goes out by it; "": by the host's routes */
+	char external_cidr[20];
+	int workers, task_timeout, stop_timeout;	/* seconds */
+	int cpu_ratio_x10, ram_ratio_x10, disk_ratio_x10;	/* how far a host is overcommitted, tenths */
+	int reserved_ram;	/* MiB a host keeps for itself */
+};
+
+/* Defaults, then what the file says; a file that is not there is an empty one.  EINVAL names the line. */
+int config_read(const char *path, struct config *ret, struct err *e);
+/* All keys with their defaults and meanings, as a file of comments: what init writes. */
+void config_example(FILE *out);

@@ -1,0 +1,166 @@
+/* One request's, or one step's, connection to the state, and what follows from its commit. */
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "notify.h"
+#include "tasks.h"
+#include "tree.h"
+
+static void new_request(char ret[REQUEST_LEN])
+{
+	unsigned char b[16];
+	char *p = ret;
+
+	while (getrandom(b, sizeof b, 0) != sizeof b)
+		;
+	p += sprintf(p, "req-");
+	for (int i = 0; i < 16; i++)
+		p += sprintf(p, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b[i]);
+}
+
+int call_begin(struct fs *fs, struct call *c, struct err *e)
+{
+	*c = (struct call){ .fs = fs };
+	snprintf(c->who.name, sizeof c->who.name, "system");
+	return db_reader(fs->state, &c->db, e);
+}
+
+int call_write(struct call *c, struct err *e)
+{
+	if (!*c->request)
+		new_request(c->request);
+	if (c->db)
+		db_done(steal_ptr(&c->db));
+	int rc = tx_begin(c->fs->state, &c->tx, e);
+	if (rc == 0)
+		c->db = c->tx.db;
+	return rc;
+}
+
+/* After the commit nobody may miss it: counters first, then caches and waiters, then the workers. */
+int call_commit(struct call *c, struct err *e)
+{
+	int rc = tx_commit(&c->tx, e);
+
+	c->db = NULL;
+	if (rc == 0) {
+		for (size_t i = 0; i < c->n_cancel; i++)
+			tasks_cancel(c->fs, c->cancel[i]);
+		if (!c->hold)
+			call_announce(c);
+		if (c->new_tasks)
+			tasks_load(c->fs);
+	}
+	if (rc < 0 || !c->hold)
+		c->n_changes = 0;
+	c->n_cancel = 0;
+	c->new_tasks = false;
+	return rc;
+}
+
+void call_announce(struct call *c)
+{
+	notify_changes(c->fs, c->changes, c->n_changes);
+	c->n_changes = 0;
+}
+
+void call_end(struct call *c)
+{
+	if (!c->fs)
+		return;
+	if (c->tx.open)
+		tx_rollback(&c->tx);
+	else if (c->db)
+		db_done(c->db);
+	c->db = NULL;
+	free(c->changes);
+	free(c->cancel);
+	c->changes = NULL;
+	c->cancel = NULL;
+	c->n_changes = c->n_cancel = 0;
+}
+
+static struct change *add(struct call *c, const struct obj *o, unsigned what)
+{
+	for (size_t i = 0; i < c->n_changes && !(what & CH_GONE); i++)
+		if (c->changes[i].row == o->row.id && !(c->changes[i].what & CH_GONE)) {
+			c->changes[i].what |= what;
+			return &c->changes[i];
+		}
+	struct change *ch = reallocarray(c->changes, c->n_changes + 1, sizeof *ch);
+	if (!ch)
+		return NULL;
+	c->changes = ch;
+	ch[c->n_changes] = (struct change){ .row = o->row.id, .parent = o->row.parent, .tenant = o->row.tenant,
+		.kind = o->kind->no, .what = what };
+	return &ch[c->n_changes++];
+}
+
+void changed(struct call *c, const struct obj *o, unsigned what)
+{
+	add(c, o, what);
+}
+
+void changed_gone(struct call *c, const struct obj *o, const char *old_name)
+{
+	struct change *ch = add(c, o, CH_GONE | CH_VALUES);
+
+	if (!ch)
+		return;
+	snprintf(ch->name, sizeof ch->name, "%s", old_name);
+	ch->kernel_knows = c->kernel_knows == o->row.id;
+}
+
+static int add_user(void *arg, const struct row *r)
+{
+	struct call *c = arg;
+	struct obj o = { .row = *r, .kind = kind_by_no(c->fs, (unsigned)r->kind) };
+
+	if (o.kind)
+		changed(c, &o, CH_VALUES);
+	return 0;
+}
+
+void changed_users(struct call *c, const struct obj *o)
+{
+	struct err e;
+
+	obj_users(c, o, true, true, add_user, c, &e);
+}
+
+void task_cancel_on_commit(struct call *c, int64_t object)
+{
+	int64_t *v = reallocarray(c->cancel, c->n_cancel + 1, sizeof *v);
+
+	if (!v)
+		return;
+	c->cancel = v;
+	v[c->n_cancel++] = object;
+}
+
+/* TIME TENANT PATH VERB RESULT user=... request=... duration=... */
+int event_put(struct call *c, const struct obj *o, const char *verb, const char *result, int64_t duration_us, struct err *e)
+{
+	AUTO(free) char *line = NULL;
+	char path[1600];
+	struct obj tenant = { 0 };
+	size_t len;
+
+	if (obj_path(c, o, path, sizeof path, e) < 0 || (o->row.tenant && obj_by_id(c, o->row.tenant, &tenant, e) < 0))
+		return -e->code;
+	FILE *f = open_memstream(&line, &len);
+	if (!f)
+		return err_set(e, ENOMEM, "%m");
+	put_time(f, now_us());
+	putc(' ', f);
+	put_word(f, o->row.tenant ? tenant.row.name : "-");
+	putc(' ', f);
+	put_word(f, path);
+	fprintf(f, " %s %s user=%s request=%s", verb, result, c->who.name, c->request);
+	if (duration_us >= 0)
+		fprintf(f, " duration=%.3fs", (double)duration_us / 1e6);
+	putc('\n', f);
+	fclose(f);
+	return event_add(c->db, o->row.tenant, line, e);
+}

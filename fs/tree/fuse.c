@@ -1,0 +1,981 @@
+#include "fuse.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "../../backends/base/log.h"
+#include "attr.h"
+#include "handle.h"
+#include "notify.h"
+#include "scratch.h"
+#include "session.h"
+
+#define LONG_S 86400.0
+#define MAX_WRITE (1 << 20)
+
+struct server {
+	struct fs *fs;
+	struct fuse_session *se;
+};
+
+/* ---- a request: its call, who asks, and the one place where a refusal is kept */
+
+struct req {
+	fuse_req_t req;
+	struct fs *fs;
+	struct call c;
+	struct who who;
+	struct err e;
+	pid_t tid;
+	bool known;	/* who is filled in */
+};
+
+static struct fs *fs_of(fuse_req_t req)
+{
+	return ((struct server *)fuse_req_userdata(req))->fs;
+}
+
+static const struct who *who(struct req *r)
+{
+	if (!r->known) {
+		who_of(&r->who, fuse_req_ctx(r->req)->uid, fuse_req_ctx(r->req)->pid);
+		r->c.who = r->who;
+		r->known = true;
+	}
+	return &r->who;
+}
+
+static int req_begin(struct req *r, fuse_req_t req)
+{
+	*r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
+	int rc = call_begin(r->fs, &r->c, &r->e);
+
+	if (rc < 0)
+		fuse_reply_err(req, -rc);
+	return rc;
+}
+
+static void req_end(struct req *r)
+{
+	call_end(&r->c);
+}
+#define AUTO_REQ __attribute__((cleanup(req_end))) struct req
+
+/* The sentence of a refusal is kept for the caller's session and for the object, before the caller can ask. */
+static void keep_refusal(struct req *r, struct node n, const char *name)
+{
+	AUTO(call_end) struct call c = { 0 };
+	char path[2000];
+	struct err e;
+
+	who(r);
+	call_end(&r->c);
+	r->c = (struct call){ 0 };
+	if (call_begin(r->fs, &c, &e) < 0)
+		return;
+	if (!*c.request)
+		snprintf(c.request, sizeof c.request, "req-%08lx-%d", (unsigned long)now_us(), (int)r->tid);
+	node_path(&c, n, path, sizeof path - 260);
+	if (name) {
+		size_t len = strlen(path);
+
+		snprintf(path + len, sizeof path - len, "%s%s", len ? "/" : "", name);
+	}
+	enum node_type t = node_type(r->fs, n);
+	struct node about = { .kind = n.kind, .row = n.row,
+		.file = t == N_COLLECTION || t == N_COLL_FILE ? NF_COLLECTION : NF_OBJECT };
+	refusal(r->fs, &r->who, &c, about, path, &r->e);
+	log_debug("%s %s: %s", err_name(r->e.code), path, r->e.msg);
+	change_note(r->fs, about);
+}
+
+static void fail(struct req *r, struct node n, const char *name)
+{
+	if (r->e.code != EINTR)
+		keep_refusal(r, n, name);
+	fuse_reply_err(r->req, r->e.code ? r->e.code : EIO);
+}
+
+/* Answers that something is not there come by the thousand and are nobody's mistake. */
+static void fail_quietly(struct req *r)
+{
+	fuse_reply_err(r->req, r->e.code ? r->e.code : EIO);
+}
+
+/* ---- attributes */
+
+static void fill_stat(const struct node_attr *a, struct stat *st)
+{
+	*st = (struct stat){
+		.st_ino = a->ino, .st_mode = a->mode, .st_nlink = 1, .st_size = (off_t)a->size,
+		.st_blksize = 4096, .st_blocks = (blkcnt_t)((a->size + 511) / 512),
+		.st_mtim = { a->mtime / 1000000, a->mtime % 1000000 * 1000 },
+		.st_ctim = { a->ctime / 1000000, a->ctime % 1000000 * 1000 },
+		.st_atim = { a->mtime / 1000000, a->mtime % 1000000 * 1000 },
+	};
+}
+
+/* After an answer with a long timeout: did it change while it was on its way? */
+static void check_race(struct fs *fs, struct node n, uint64_t before)
+{
+	if (change_no(n.row) != before)
+		notify_inode(fs, n);
+}
+
+static int entry_for(struct req *r, struct node n, struct fuse_entry_param *ep)
+{
+	struct node_attr a;
+	int rc = node_attr(&r->c, n, NULL, &a, &r->e);
+
+	if (rc < 0)
+		return rc;
+	*ep = (struct fuse_entry_param){ .ino = a.ino, .entry_timeout = a.keep_entry ? LONG_S : 0,
+		.attr_timeout = a.keep_attr ? LONG_S : 0 };
+	fill_stat(&a, &ep->attr);
+	if (a.keep_entry)
+		notify_seen(n.row);
+	return 0;
+}
+
+static void reply_node(struct req *r, struct node n, struct node dir, const char *name)
+{
+	struct fuse_entry_param ep;
+	uint64_t before = change_no(n.row);
+
+	notify_seen(n.row);
+	if (entry_for(r, n, &ep) < 0) {
+		if (r->e.code == ENOENT)
+			fail_quietly(r);
+		else
+			fail(r, dir, name);
+		return;
+	}
+	fuse_reply_entry(r->req, &ep);
+	if (ep.attr_timeout > 0)
+		check_race(r->fs, n, before);
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	AUTO_REQ r;
+	struct node dir = node_of(parent), n;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	if (strlen(name) > 255) {
+		err_set(&r.e, ENAMETOOLONG, "a name of %zu bytes; at most 255", strlen(name));
+		fail(&r, dir, NULL);
+		return;
+	}
+	if (db_snapshot(r.c.db, &r.e) < 0) {
+		fail_quietly(&r);
+		return;
+	}
+	notify_seen(dir.row);
+	if (node_lookup(&r.c, dir, name, &n, &r.e) < 0 && !(r.e.code == ENOENT && scratch_lookup(r.fs, dir, name, &n)))
+		fail_quietly(&r);
+	else
+		reply_node(&r, n, dir, name);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	AUTO_REQ r;
+	struct node n = node_of(ino);
+	uint64_t before = change_no(n.row);
+	struct node_attr a;
+	struct stat st;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	notify_seen(n.row);
+	if (db_snapshot(r.c.db, &r.e) < 0 || node_attr(&r.c, n, NULL, &a, &r.e) < 0) {
+		if (r.e.code == ENOENT && fi) {	/* removed while open, as everywhere */
+			struct handle *h = (struct handle *)(uintptr_t)fi->fh;
+
+			a = (struct node_attr){ .mode = S_IFREG | 0444, .ino = ino, .size = h ? h->len : 0 };
+		} else {
+			fail_quietly(&r);
+			return;
+		}
+	}
+	fill_stat(&a, &st);
+	fuse_reply_attr(req, &st, a.keep_attr ? LONG_S : 0);
+	if (a.keep_attr)
+		check_race(r.fs, n, before);
+}
+
+static int set_attr(struct req *r, struct node n, struct stat *st, int to_set, struct fuse_file_info *fi, struct node_attr *a)
+{
+	int rc = node_attr(&r->c, n, NULL, a, &r->e);
+
+	if (rc == 0 && to_set & FUSE_SET_ATTR_MODE && ((st->st_mode ^ a->mode) & 07777) && n.kind != NK_SCRATCH)
+		rc = err_set(&r->e, EPERM, "modes are fixed here; who may do what is decided by roles");
+	if (rc == 0 && ((to_set & FUSE_SET_ATTR_UID && st->st_uid != 0) || (to_set & FUSE_SET_ATTR_GID && st->st_gid != 0)) &&
+	    n.kind != NK_SCRATCH)
+		rc = err_set(&r->e, EPERM, "owners are fixed here");
+	if (rc < 0 || !(to_set & FUSE_SET_ATTR_SIZE))
+		return rc;
+	if (node_is_dir(r->fs, n))
+		return err_set(&r->e, EISDIR, "a directory");
+	if (!node_writable(r->fs, n))
+		return err_set(&r->e, EPERM, "it cannot be written");
+	if (fi && fi->fh)
+		return handle_truncate(&r->c, (struct handle *)(uintptr_t)fi->fh, st->st_size, &r->e);
+	if (n.kind == NK_SCRATCH)
+		return scratch_truncate(r->fs, n, (size_t)st->st_size, &r->e);
+	return st->st_size == 0 || (uint64_t)st->st_size == a->size ? 0 : err_set(&r->e, EINVAL, "a control file has no size to set");
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+	AUTO_REQ r;
+	struct node n = node_of(ino);
+	struct node_attr a;
+	struct stat now;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	if (set_attr(&r, n, st, to_set, fi, &a) < 0) {
+		fail(&r, n, NULL);
+		return;
+	}
+	fill_stat(&a, &now);
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		now.st_size = st->st_size;
+	fuse_reply_attr(req, &now, 0);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	char target[4096];
+	AUTO_REQ r;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	if (node_readlink(&r.c, node_of(ino), target, sizeof target, &r.e) < 0)
+		fail_quietly(&r);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+/* ---- directories */
+
+struct filler {
+	fuse_req_t req;
+	struct fs *fs;
+	char *buf;
+	size_t size, used;
+};
+
+static int fill_entry(void *arg, const char *name, struct node n, int64_t offset)
+{
+	struct filler *f = arg;
+	enum node_type t = node_type(f->fs, n);
+	struct stat st = { .st_ino = node_ino(n), .st_mode = node_is_dir(f->fs, n) ? S_IFDIR :
+		t == N_LINK || t == N_VIEW_LINK ? S_IFLNK : S_IFREG };
+	size_t len = fuse_add_direntry(f->req, f->buf + f->used, f->size - f->used, name, &st, offset);
+
+	if (len > f->size - f->used)
+		return 1;
+	f->used += len;
+	return 0;
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	saw_opendir(fs_of(req), fuse_req_ctx(req)->pid, node_of(ino));
+	fi->fh = 0;
+	fuse_reply_open(req, fi);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	AUTO_REQ r;
+	AUTO(free) char *buf = malloc(size);
+	struct node dir = node_of(ino), up;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	struct filler f = { .req = req, .fs = r.fs, .buf = buf, .size = size };
+	notify_seen(dir.row);
+	if (!buf || db_snapshot(r.c.db, &r.e) < 0) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (off < 1)
+		fill_entry(&f, ".", dir, 1);
+	if (off < 2) {
+		if (node_parent(&r.c, dir, &up, &r.e) <= 0)
+			up = dir;
+		fill_entry(&f, "..", up, 2);
+	}
+	if (node_list(&r.c, dir, off < 2 ? 2 : off, fill_entry, &f, &r.e) < 0)
+		fail_quietly(&r);
+	else
+		fuse_reply_buf(req, buf, f.used);
+}
+
+/* ---- names made and removed; the kernel holds the directory's lock, so the answer goes before what follows from it */
+
+static int new_name(struct req *r, const char *name)
+{
+	return check_name(name, &r->e);
+}
+
+/* What may be made in that directory. */
+static int make_object(struct req *r, struct node dir, const char *name, struct node *made)
+{
+	const struct kind *k = node_kind(r->fs, dir);
+	struct args none = { 0 };
+	struct obj parent, o;
+	int rc;
+
+	if (node_type(r->fs, dir) != N_COLLECTION)
+		return err_set(&r->e, EPERM, "nothing can be made here%s%s", node_type(r->fs, dir) == N_VIEW ? "; make it in its tenant's " : "",
+			       node_type(r->fs, dir) == N_VIEW ? k->dir : "");
+	r->c.hold = true;
+	if (call_write(&r->c, &r->e) < 0 || obj_by_id(&r->c, dir.row, &parent, &r->e) < 0)
+		return -r->e.code;
+	rc = k->flags & K_LIVE ? obj_create(&r->c, k, &parent, name, &none, &o, &r->e) :
+		obj_draft(&r->c, k, &parent, name, &o, &r->e);
+	if (rc == 0)
+		rc = call_commit(&r->c, &r->e);
+	if (rc == 0)
+		*made = (struct node){ .by_id = dir.by_id, .kind = k->no, .row = o.row.id };
+	return rc;
+}
+
+static int read_again(struct req *r)
+{
+	return db_reader(r->fs->state, &r->c.db, &r->e);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	AUTO_REQ r;
+	struct node dir = node_of(parent), n;
+	const struct kind *k;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	who(&r);
+	k = node_kind(r.fs, dir);
+	if (new_name(&r, name) == 0 && node_type(r.fs, dir) == N_COLLECTION && k->flags & K_FILE)
+		err_set(&r.e, EPERM, "a %s is a file, not a directory", k->name);
+	if (r.e.code || make_object(&r, dir, name, &n) < 0 || read_again(&r) < 0) {
+		fail(&r, dir, name);
+		return;
+	}
+	reply_node(&r, n, dir, name);
+	call_announce(&r.c);
+}
+
+/* After a removal or a rename: the answer, then the news of it. */
+static void reply_ok(struct req *r)
+{
+	fuse_reply_err(r->req, 0);
+	call_announce(&r->c);
+}
+
+static int remove_object(struct req *r, struct node dir, struct node n)
+{
+	struct obj o;
+	int rc;
+
+	r->c.hold = true;
+	r->c.kernel_knows = dir.by_id ? 0 : n.row;
+	rc = call_write(&r->c, &r->e);
+	if (rc == 0)
+		rc = obj_by_id(&r->c, n.row, &o, &r->e);
+	if (rc == 0)
+		rc = obj_delete(&r->c, &o, &r->e);
+	return rc < 0 ? rc : call_commit(&r->c, &r->e);
+}
+
+static int do_rmdir(struct req *r, struct node dir, const char *name)
+{
+	struct node n;
+
+	if (node_lookup(&r->c, dir, name, &n, &r->e) < 0)
+		return -r->e.code;
+	if (!node_is_dir(r->fs, n))
+		return err_set(&r->e, ENOTDIR, "not a directory");
+	if (check_recursive(&r->c, who(r), r->tid, dir, n, &r->e) < 0)
+		return -r->e.code;
+	if (node_type(r->fs, n) != N_OBJECT) {
+		mark_recursive(r->fs, who(r), dir);
+		return err_set(&r->e, EPERM, "%s/ is a part of what it stands in and cannot be removed", name);
+	}
+	return remove_object(r, dir, n);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	AUTO_REQ r;
+	struct node dir = node_of(parent);
+
+	if (req_begin(&r, req) < 0)
+		return;
+	who(&r);
+	if (do_rmdir(&r, dir, name) < 0)
+		fail(&r, dir, name);
+	else
+		reply_ok(&r);
+}
+
+static const struct links *links_at(struct fs *fs, struct node dir)
+{
+	return node_type(fs, dir) == N_LINKS ? node_file(fs, dir)->links : NULL;
+}
+
+static int detach(struct req *r, struct node dir, const char *name)
+{
+	const struct links *l = links_at(r->fs, dir);
+	struct obj o;
+	int rc;
+
+	if (!l || !l->detach)
+		return err_set(&r->e, EPERM, "this link is made by the system");
+	r->c.hold = true;
+	rc = call_write(&r->c, &r->e);
+	if (rc == 0)
+		rc = obj_by_id(&r->c, dir.row, &o, &r->e);
+	if (rc == 0)
+		rc = l->detach(&r->c, &o, name, &r->e);
+	return rc < 0 ? rc : call_commit(&r->c, &r->e);
+}
+
+static int do_unlink(struct req *r, struct node dir, const char *name)
+{
+	struct node n;
+
+	if (scratch_lookup(r->fs, dir, name, &n)) {
+		scratch_drop(r->fs, n);
+		return 0;
+	}
+	if (node_lookup(&r->c, dir, name, &n, &r->e) < 0)
+		return -r->e.code;
+	enum node_type t = node_type(r->fs, n);
+	if (t == N_OBJECT || t == N_LINK) {
+		if (check_recursive(&r->c, who(r), r->tid, dir, dir, &r->e) < 0)
+			return -r->e.code;
+		return t == N_LINK ? detach(r, dir, name) : remove_object(r, dir, n);
+	}
+	mark_recursive(r->fs, who(r), dir);
+	return err_set(&r->e, EPERM, "%s is a control file and cannot be removed; a recursive delete is refused: use rmdir, delete or purge",
+		       name);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	AUTO_REQ r;
+	struct node dir = node_of(parent);
+
+	if (req_begin(&r, req) < 0)
+		return;
+	who(&r);
+	if (do_unlink(&r, dir, name) < 0)
+		fail(&r, dir, name);
+	else
+		reply_ok(&r);
+}
+
+/* "../../../volumes/data" from the link's directory, or an absolute path below the mount point, to an object. */
+static int resolve_target(struct req *r, struct node dir, const char *target, struct obj *ret)
+{
+	AUTO(free) char *copy = NULL;
+	struct node n = dir, next;
+	size_t mp = strlen(r->fs->mountpoint);
+
+	if (*target == '/') {
+		if (strncmp(target, r->fs->mountpoint, mp) != 0 || target[mp] != '/')
+			return err_set(&r->e, EINVAL, "the target is not below %s; a relative one is made by 'ln -sr'", r->fs->mountpoint);
+		target += mp;
+		n = (struct node){ .row = ROOT_ROW };
+	}
+	copy = strdup(target);
+	if (!copy)
+		return err_set(&r->e, ENOMEM, "%m");
+	for (char *save, *p = strtok_r(copy, "/", &save); p; p = strtok_r(NULL, "/", &save)) {
+		int rc = 0;
+
+		if (strcmp(p, ".") == 0)
+			continue;
+		rc = strcmp(p, "..") == 0 ? node_parent(&r->c, n, &next, &r->e) : node_lookup(&r->c, n, p, &next, &r->e);
+		if (rc < 0)
+			return err_set(&r->e, EINVAL, "the target '%s' leads nowhere (%s); 'ln -sr' makes it relative", target, p);
+		n = next;
+	}
+	if (node_type(r->fs, n) == N_VIEW_LINK)
+		n.file = NF_OBJECT;
+	if (node_type(r->fs, n) != N_OBJECT || n.row == ROOT_ROW)
+		return err_set(&r->e, EINVAL, "the target '%s' is not an object", target);
+	return obj_by_id(&r->c, n.row, ret, &r->e);
+}
+
+static int do_symlink(struct req *r, const char *target, struct node dir, const char *name)
+{
+	const struct links *l = links_at(r->fs, dir);
+	struct obj o, to;
+	int rc;
+
+	if (!l || !l->attach)
+		return err_set(&r->e, EPERM, "links cannot be made here");
+	if (new_name(r, name) < 0 || resolve_target(r, dir, target, &to) < 0)
+		return -r->e.code;
+	r->c.hold = true;
+	rc = call_write(&r->c, &r->e);
+	if (rc == 0)
+		rc = obj_by_id(&r->c, dir.row, &o, &r->e);
+	if (rc == 0)
+		rc = l->attach(&r->c, &o, name, &to, &r->e);
+	return rc < 0 ? rc : call_commit(&r->c, &r->e);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	AUTO_REQ r;
+	struct node dir = node_of(parent), n;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	who(&r);
+	if (do_symlink(&r, target, dir, name) < 0 || read_again(&r) < 0 || node_lookup(&r.c, dir, name, &n, &r.e) < 0) {
+		fail(&r, dir, name);
+		return;
+	}
+	reply_node(&r, n, dir, name);
+	call_announce(&r.c);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	AUTO_REQ r;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	err_set(&r.e, EPERM, "hard links are not possible here; 'ln -sr' relates two objects");
+	fail(&r, node_of(parent), name);
+}
+
+static int scratch_over(struct req *r, struct node scratch, struct node dir, const char *name)
+{
+	AUTO(free) char *text = NULL;
+	const struct file *f;
+	struct node n;
+	size_t len;
+	int rc;
+
+	if (node_lookup(&r->c, dir, name, &n, &r->e) < 0)
+		return scratch_rename(r->fs, scratch, name, &r->e);
+	f = node_file(r->fs, n);
+	if (!f || (f->type != T_DOC && !node_writable(r->fs, n)))
+		return err_set(&r->e, EPERM, "%s cannot be replaced", name);
+	rc = scratch_read(r->fs, scratch, 0, 1 << 22, &text, &len, &r->e);
+	if (rc == 0)
+		rc = call_write(&r->c, &r->e);
+	if (rc == 0)
+		rc = attr_store(&r->c, n, text, len, &r->e);
+	if (rc == 0)
+		rc = call_commit(&r->c, &r->e);
+	if (rc == 0)
+		scratch_drop(r->fs, scratch);
+	return rc;
+}
+
+static int rename_object(struct req *r, struct node n, const char *name, bool replace)
+{
+	struct obj o, there;
+	int rc = call_write(&r->c, &r->e);
+
+	if (rc == 0)
+		rc = obj_by_id(&r->c, n.row, &o, &r->e);
+	if (rc == 0 && replace && o.kind->flags & K_FILE) {	/* a file replaces a file, as editors do */
+		rc = obj_by_name(&r->c, o.kind, o.row.parent, name, &there, &r->e);
+		if (rc > 0) {
+			r->c.kernel_knows = there.row.id;
+			rc = obj_delete(&r->c, &there, &r->e);
+		}
+	}
+	r->c.kernel_knows = n.row;
+	if (rc == 0)
+		rc = obj_rename(&r->c, &o, name, &r->e);
+	return rc < 0 ? rc : call_commit(&r->c, &r->e);
+}
+
+static int do_rename(struct req *r, struct node from, const char *name, struct node to, const char *newname, unsigned flags)
+{
+	struct node n;
+
+	if (flags & RENAME_EXCHANGE)
+		return err_set(&r->e, EINVAL, "names cannot be exchanged");
+	r->c.hold = true;
+	if (scratch_lookup(r->fs, from, name, &n))
+		return node_same(from, to) ? scratch_over(r, n, to, newname) : err_set(&r->e, EPERM, "a scratch file stays in its directory");
+	if (node_lookup(&r->c, from, name, &n, &r->e) < 0)
+		return -r->e.code;
+	if (node_type(r->fs, n) != N_OBJECT)
+		return err_set(&r->e, EPERM, "%s is a part of what it stands in and keeps its name", name);
+	if (!node_same(from, to))
+		return err_set(&r->e, EPERM, "a %s stays in its collection", node_kind(r->fs, n)->name);
+	if (check_recursive(&r->c, who(r), r->tid, from, from, &r->e) < 0)
+		return -r->e.code;
+	return rename_object(r, n, newname, !(flags & RENAME_NOREPLACE));
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+{
+	AUTO_REQ r;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	who(&r);
+	if (do_rename(&r, node_of(parent), name, node_of(newparent), newname, flags) < 0)
+		fail(&r, node_of(parent), name);
+	else
+		reply_ok(&r);
+}
+
+/* ---- open files */
+
+static struct handle *handle_at(struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+static void open_flags(struct fs *fs, const struct handle *h, struct fuse_file_info *fi)
+{
+	const struct file *f = node_file(fs, h->n);
+	bool cached = (h->type == H_TEXT || h->type == H_DOC) && !h->writable && f && !file_is_live(f) && !h->n.by_id;
+
+	fi->fh = (uintptr_t)h;
+	fi->direct_io = !cached;
+	fi->keep_cache = cached;
+	fi->noflush = !h->writable;
+	fi->nonseekable = h->type == H_WAIT;
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	AUTO_REQ r;
+	struct node n = node_of(ino);
+	struct handle *h;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	const struct file *f = node_file(r.fs, n);
+	bool personal = (f && f->flags & F_HIDDEN && n.kind == 0) || (fi->flags & O_ACCMODE) != O_RDONLY;
+	if (handle_open(&r.c, n, fi->flags, personal ? who(&r) : NULL, &h, &r.e) < 0) {
+		fail(&r, n, NULL);
+		return;
+	}
+	open_flags(r.fs, h, fi);
+	if (fuse_reply_open(req, fi) == -ENOENT)	/* the caller is gone */
+		handle_release(&r.c, h, &r.e);
+}
+
+/* open(O_CREAT): a key, a scratch file. */
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	AUTO_REQ r;
+	struct node dir = node_of(parent), n;
+	const struct kind *k;
+	struct fuse_entry_param ep;
+	struct handle *h;
+	int rc;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	who(&r);
+	k = node_kind(r.fs, dir);
+	enum node_type t = node_type(r.fs, dir);
+	if (t == N_COLLECTION && k->flags & K_FILE)
+		rc = new_name(&r, name) < 0 ? -r.e.code : make_object(&r, dir, name, &n);
+	else if (t == N_OBJECT && dir.kind != 0)
+		rc = scratch_make(r.fs, dir, name, &n, &r.e);
+	else
+		rc = err_set(&r.e, EPERM, t == N_COLLECTION ? "a %s is made with mkdir or create" : "files cannot be made here", k ? k->name : "");
+	if (rc == 0 && !r.c.db)
+		rc = read_again(&r);
+	if (rc == 0)
+		rc = handle_open(&r.c, n, fi->flags, &r.who, &h, &r.e);
+	if (rc == 0)
+		rc = entry_for(&r, n, &ep);
+	if (rc < 0) {
+		fail(&r, dir, name);
+		return;
+	}
+	open_flags(r.fs, h, fi);
+	fuse_reply_create(req, &ep, fi);
+	call_announce(&r.c);
+}
+
+static void interrupted(fuse_req_t req, void *data)
+{
+	waits_interrupt(fs_of(req), (uint64_t)(uintptr_t)data);
+}
+
+static void answer_wait(void *req, const struct err *e, const char *text, size_t len)
+{
+	if (e)
+		fuse_reply_err(req, e->code);
+	else
+		fuse_reply_buf(req, text, len);
+}
+
+/* Only this first read waits: the answer is shorter than any buffer, and at its end the file ends. */
+static void read_wait(fuse_req_t req, struct handle *h, size_t size, off_t off)
+{
+	struct fs *fs = fs_of(req);
+	const struct file *f = node_file(fs, h->n);
+	bool follow = f && strcmp(f->name, "events-follow") == 0;
+
+	if (off > 0 && !follow) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	uint64_t id = waits_id(fs);
+	fuse_req_interrupt_func(req, interrupted, (void *)(uintptr_t)id);
+	waits_park(fs, id, h->n, h->base + off, size, answer_wait, req);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_at(fi);
+	AUTO(free) char *owned = NULL;
+	const char *buf;
+	size_t len;
+	AUTO_REQ r;
+
+	if (h->type == H_WAIT) {
+		read_wait(req, h, size, off);
+		return;
+	}
+	if (h->type == H_BYTES) {
+		struct fuse_bufvec v = FUSE_BUFVEC_INIT(size);
+
+		v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+		v.buf[0].fd = h->fd;
+		v.buf[0].pos = off;
+		fuse_reply_data(req, &v, 0);
+		return;
+	}
+	uint64_t before = change_no(h->n.row);
+	if (req_begin(&r, req) < 0)
+		return;
+	if (handle_read(&r.c, h, off, size, &buf, &len, &owned, &r.e) < 0) {
+		fail_quietly(&r);
+		return;
+	}
+	bool stale = h->change != before && h->type == H_TEXT && !h->writable;
+	fuse_reply_buf(req, buf, len);
+	if (stale || (h->type == H_TEXT && change_no(h->n.row) != before))
+		notify_inode(r.fs, h->n);
+}
+
+struct written {
+	fuse_req_t req;
+	size_t n;
+};
+
+static void reply_written(void *arg)
+{
+	struct written *w = arg;
+
+	fuse_reply_write(w->req, w->n);
+	free(w);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_at(fi);
+	AUTO_REQ r;
+
+	if (h->type == H_SCRATCH || h->type == H_BYTES || req_begin(&r, req) < 0) {
+		r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
+		if (h->type != H_SCRATCH && h->type != H_BYTES)
+			return;
+		r.c.fs = r.fs;
+	} else {
+		who(&r);
+	}
+	int64_t n = handle_write(&r.c, h, buf, size, off, &r.e);
+	if (n < 0) {
+		fail(&r, h->n, NULL);
+		return;
+	}
+	struct written *w = h->type == H_SCRATCH || h->type == H_BYTES || h->type == H_DOC ? NULL : malloc(sizeof *w);
+	if (!w) {
+		fuse_reply_write(req, (size_t)n);
+		return;
+	}
+	*w = (struct written){ req, (size_t)n };
+	call_end(&r.c);
+	r.c = (struct call){ 0 };
+	notify_reply(r.fs, reply_written, w);
+}
+
+static void reply_flushed(void *req)
+{
+	fuse_reply_err(req, 0);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_at(fi);
+	AUTO_REQ r;
+
+	if (!h->writable || h->type == H_SCRATCH || h->type == H_TEXT) {
+		fuse_reply_err(req, 0);
+		return;
+	}
+	if (req_begin(&r, req) < 0)
+		return;
+	who(&r);
+	if (handle_flush(&r.c, h, r.tid, &r.e) < 0) {
+		fail(&r, h->n, NULL);
+		return;
+	}
+	call_end(&r.c);
+	r.c = (struct call){ 0 };
+	notify_reply(r.fs, reply_flushed, req);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_at(fi);
+	struct node n = h->n;
+	AUTO_REQ r;
+
+	if (req_begin(&r, req) < 0)
+		return;
+	if (h->writable)
+		who(&r);
+	if (handle_release(&r.c, h, &r.e) < 0)
+		keep_refusal(&r, n, NULL);
+	fuse_reply_err(req, 0);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_at(fi);
+
+	fuse_reply_err(req, h->type == H_BYTES && fsync(h->fd) < 0 ? errno : 0);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+
+	if (statvfs(fs_of(req)->store, &st) < 0)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_statfs(req, &st);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	fuse_reply_err(req, ENODATA);	/* not ENOSYS: that would switch them off for the whole mount */
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	if (size)
+		fuse_reply_buf(req, NULL, 0);
+	else
+		fuse_reply_xattr(req, 0);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+				  FUSE_CAP_SPLICE_MOVE | FUSE_CAP_AUTO_INVAL_DATA);
+	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	conn->max_write = MAX_WRITE;
+}
+
+static const struct fuse_lowlevel_ops ops = {
+	.init = op_init, .lookup = op_lookup, .getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink,
+	.opendir = op_opendir, .readdir = op_readdir, .mkdir = op_mkdir, .rmdir = op_rmdir, .unlink = op_unlink, .symlink = op_symlink,
+	.link = op_link, .rename = op_rename, .open = op_open, .create = op_create, .read = op_read, .write = op_write, .flush = op_flush,
+	.release = op_release, .fsync = op_fsync, .statfs = op_statfs, .getxattr = op_getxattr, .listxattr = op_listxattr,
+	.setxattr = op_setxattr, .removexattr = op_removexattr,
+};
+
+/* ---- the session */
+
+static void send_inode(void *arg, uint64_t ino)
+{
+	fuse_lowlevel_notify_inval_inode(arg, ino, 0, 0);
+}
+
+static void send_entry(void *arg, uint64_t dir, const char *name)
+{
+	fuse_lowlevel_notify_inval_entry(arg, dir, name, strlen(name));
+}
+
+static const struct notify_ops notify_ops = { send_inode, send_entry };
+
+int server_mount(struct fs *fs, const char *opts, struct server **ret, struct err *e)
+{
+	AUTO(free) struct server *s = calloc(1, sizeof *s);
+	AUTO(free) char *fsname = NULL;
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+
+	if (!s || asprintf(&fsname, "fsname=%s,subtype=cirrusfs%s%s", fs->store, opts && *opts ? "," : "", opts ? opts : "") < 0)
+		return err_set(e, ENOMEM, "%m");
+	s->fs = fs;
+	fuse_opt_add_arg(&args, "cirrusfs");
+	fuse_opt_add_arg(&args, "-o");
+	fuse_opt_add_arg(&args, fsname);
+	s->se = fuse_session_new(&args, &ops, sizeof ops, s);
+	fuse_opt_free_args(&args);
+	if (!s->se)
+		return err_set(e, EINVAL, "the mount options '%s' were not understood", opts ? opts : "");
+	if (fuse_set_signal_handlers(s->se) < 0 || fuse_session_mount(s->se, fs->mountpoint) < 0) {
+		fuse_session_destroy(s->se);
+		return err_set(e, EIO, "mount %s: %s", fs->mountpoint, access("/dev/fuse", R_OK | W_OK) == 0 ? "the kernel refused" :
+			       "/dev/fuse cannot be opened");
+	}
+	notify_attach(fs, &notify_ops, s->se);
+	*ret = steal_ptr(&s);
+	return 0;
+}
+
+int server_run(struct server *s, struct err *e)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int rc;
+
+	fuse_loop_cfg_set_clone_fd(config, 0);
+	fuse_loop_cfg_set_max_threads(config, 10);
+	rc = fuse_session_loop_mt(s->se, config);
+	fuse_loop_cfg_destroy(config);
+	notify_attach(s->fs, NULL, NULL);
+	waits_end(s->fs);
+	fuse_session_unmount(s->se);
+	return rc < 0 ? err_set(e, -rc, "serve: %m") : 0;
+}
+
+void server_free(struct server *s)
+{
+	fuse_remove_signal_handlers(s->se);
+	fuse_session_destroy(s->se);
+	free(s);
+}

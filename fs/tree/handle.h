@@ -1,0 +1,45 @@
+/* Open files, without the transport: what an open, read, write and flush mean for each type of node. */
+#pragma once
+
+#include <pthread.h>
+
+#include "node.h"
+
+enum handle_type { H_TEXT, H_CTL, H_DOC, H_STREAM, H_BYTES, H_WAIT, H_SCRATCH };
+
+struct handle {
+	enum handle_type type;
+	struct node n;
+	pthread_mutex_t lock;
+	bool writable, truncated, written, dirty, killed;
+	char *buf;		/* H_TEXT: the snapshot; H_DOC: the document; H_CTL: a line cut off (tail) */
+	size_t len;
+	uint64_t change;	/* change_no when the snapshot was made */
+	int64_t base;		/* events-follow: where its first byte stands */
+	int fd;			/* H_BYTES */
+	void *bytes;
+};
+
+struct node_attr {
+	mode_t mode;
+	uint64_t size, ino;
+	int64_t mtime, ctime;	/* microseconds since 1970 */
+	bool keep_entry, keep_attr;	/* long timeouts: changes will be told */
+};
+
+/* ENOENT: gone.  Renders small files into a cache that the next open reads. */
+int node_attr(struct call *c, struct node n, const struct who *w, struct node_attr *ret, struct err *e);
+
+/* flags as of open(2). */
+int handle_open(struct call *c, struct node n, int flags, const struct who *w, struct handle **ret, struct err *e);
+/* *buf: bytes to answer, *owned: to be freed then.  Not for H_WAIT, nor for H_BYTES, whose fd the transport reads. */
+int handle_read(struct call *c, struct handle *h, int64_t off, size_t size, const char **buf, size_t *len, char **owned, struct err *e);
+/* How many bytes were taken, in c's own transaction, committed; -errno when none were.  *partial: why the rest was not. */
+int64_t handle_write(struct call *c, struct handle *h, const char *buf, size_t len, int64_t off, struct err *e);
+int handle_truncate(struct call *c, struct handle *h, int64_t size, struct err *e);
+/* tid: who closes; one killed by a signal has not finished writing. */
+int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e);
+/* Frees it. */
+int handle_release(struct call *c, struct handle *h, struct err *e);
+/* One writes to it, or would: EPERM for what cannot be written. */
+bool node_writable(struct fs *fs, struct node n);

@@ -1,0 +1,319 @@
+#include "notify.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#define COUNTERS 4096
+#define SEEN_BITS (1 << 20)
+#define LATE_NS 100000000L
+
+struct item {
+	struct item *next;
+	enum { IT_CHANGE, IT_INODE, IT_REPLY } kind;
+	struct change change;
+	uint64_t ino;
+	void (*fn)(void *arg);
+	void *arg;
+	struct item *next_reply;
+	struct timespec late;
+	bool answered;		/* under the lock */
+};
+
+struct notify {
+	pthread_mutex_t lock;
+	pthread_cond_t more, replies_more;
+	struct item *first, **last;
+	struct item *replies, **replies_last;	/* those waiting for delivery, oldest first */
+	const struct notify_ops *ops;
+	void *arg;
+	bool stop, busy;
+	pthread_t thread, late_thread;
+};
+
+static _Atomic uint64_t counters[COUNTERS], all;
+static _Atomic uint8_t seen[SEEN_BITS / 8];
+
+uint64_t change_no(int64_t row)
+{
+	return counters[(uint64_t)row % COUNTERS];
+}
+
+uint64_t change_all(void)
+{
+	return all;
+}
+
+void notify_seen(int64_t row)
+{
+	uint64_t bit = (uint64_t)row % SEEN_BITS;
+
+	if (!(seen[bit / 8] & (1 << bit % 8)))
+		seen[bit / 8] |= (uint8_t)(1 << bit % 8);
+}
+
+static bool was_seen(int64_t row)
+{
+	uint64_t bit = (uint64_t)row % SEEN_BITS;
+
+	return seen[bit / 8] & (1 << bit % 8);
+}
+
+/* ---- delivering */
+
+static void send_inode(struct fs *fs, struct node n)
+{
+	if (fs->notify->ops)
+		fs->notify->ops->inode(fs->notify->arg, node_ino(n));
+}
+
+static void send_files(struct fs *fs, struct node n, const struct file *files, unsigned base)
+{
+	for (unsigned i = 0; files && files[i].name; i++) {
+		n.file = (uint8_t)(base + i);
+		if (!file_is_live(&files[i]) && !(files[i].flags & F_DIR))
+			send_inode(fs, n);
+	}
+}
+
+static void send_change(struct fs *fs, const struct change *ch)
+{
+	const struct kind *k = fs->by_no[ch->kind];
+	struct node n = { .kind = ch->kind, .row = ch->row };
+	struct node coll = { .kind = ch->kind, .file = NF_COLLECTION, .row = ch->parent };
+
+	if (ch->what & CH_VALUES && was_seen(ch->row)) {
+		send_inode(fs, n);
+		if (!(k->flags & K_FILE)) {
+			send_files(fs, n, k == &root_kind ? root_common : common_files, NF_COMMON);
+			send_files(fs, n, k->files, NF_KIND);
+		}
+	}
+	if (ch->what & (CH_ENTRY | CH_GONE) && was_seen(ch->parent))
+		send_inode(fs, coll);
+	if (ch->what & CH_GONE && !ch->kernel_knows && fs->notify->ops && was_seen(ch->row))
+		fs->notify->ops->entry(fs->notify->arg, node_ino(coll), ch->name);
+}
+
+static void answer(struct notify *no, struct item *it)
+{
+	pthread_mutex_lock(&no->lock);
+	bool mine = !it->answered;
+	it->answered = true;
+	pthread_mutex_unlock(&no->lock);
+	if (mine)
+		it->fn(it->arg);
+}
+
+/* Replies leave their list from the front: they are delivered in the order they were queued. */
+static void reply_done(struct notify *no, struct item *it)
+{
+	pthread_mutex_lock(&no->lock);
+	for (struct item **p = &no->replies; *p; p = &(*p)->next_reply)
+		if (*p == it) {
+			*p = it->next_reply;
+			if (!*p)
+				no->replies_last = p;
+			break;
+		}
+	pthread_mutex_unlock(&no->lock);
+}
+
+static void *deliver(void *arg)
+{
+	struct fs *fs = arg;
+	struct notify *no = fs->notify;
+
+	pthread_mutex_lock(&no->lock);
+	for (;;) {
+		while (!no->first && !no->stop)
+			pthread_cond_wait(&no->more, &no->lock);
+		struct item *it = no->first;
+		if (!it)
+			break;
+		no->first = it->next;
+		if (!no->first)
+			no->last = &no->first;
+		no->busy = true;
+		pthread_mutex_unlock(&no->lock);
+		if (it->kind == IT_CHANGE) {
+			send_change(fs, &it->change);
+			waits_check(fs, &it->change);
+		} else if (it->kind == IT_INODE) {
+			send_inode(fs, node_of(it->ino));
+		} else {
+			answer(no, it);
+			reply_done(no, it);
+		}
+		free(it);
+		pthread_mutex_lock(&no->lock);
+		no->busy = false;
+	}
+	pthread_mutex_unlock(&no->lock);
+	return NULL;
+}
+
+static bool is_late(const struct item *it)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec > it->late.tv_sec || (now.tv_sec == it->late.tv_sec && now.tv_nsec >= it->late.tv_nsec);
+}
+
+/* Answers those whose invalidations take too long; their items stay in the queue. */
+static void *answer_late(void *arg)
+{
+	struct notify *no = arg;
+
+	pthread_mutex_lock(&no->lock);
+	while (!no->stop) {
+		struct item *it = no->replies;
+
+		while (it && it->answered)
+			it = it->next_reply;
+		if (!it) {
+			pthread_cond_wait(&no->replies_more, &no->lock);
+		} else if (!is_late(it)) {
+			struct timespec until = it->late;
+
+			pthread_cond_timedwait(&no->replies_more, &no->lock, &until);
+		} else {
+			void (*fn)(void *) = it->fn;
+			void *fn_arg = it->arg;
+
+			it->answered = true;
+			pthread_mutex_unlock(&no->lock);
+			fn(fn_arg);
+			pthread_mutex_lock(&no->lock);
+		}
+	}
+	pthread_mutex_unlock(&no->lock);
+	return NULL;
+}
+
+int notify_start(struct fs *fs, struct err *e)
+{
+	struct notify *no = fs->notify = calloc(1, sizeof *no);
+	pthread_condattr_t mono;
+
+	if (!no)
+		return err_set(e, ENOMEM, "%m");
+	pthread_mutex_init(&no->lock, NULL);
+	pthread_condattr_init(&mono);
+	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+	pthread_cond_init(&no->more, NULL);
+	pthread_cond_init(&no->replies_more, &mono);
+	no->last = &no->first;
+	no->replies_last = &no->replies;
+	int rc = pthread_create(&no->thread, NULL, deliver, fs);
+	if (rc == 0)
+		rc = pthread_create(&no->late_thread, NULL, answer_late, no);
+	return rc ? err_set(e, rc, "start a thread: %m") : 0;
+}
+
+void notify_attach(struct fs *fs, const struct notify_ops *ops, void *arg)
+{
+	fs->notify->arg = arg;
+	fs->notify->ops = ops;
+}
+
+void notify_stop(struct fs *fs)
+{
+	struct notify *no = fs->notify;
+
+	if (!no)
+		return;
+	pthread_mutex_lock(&no->lock);
+	no->stop = true;
+	pthread_cond_broadcast(&no->more);
+	pthread_cond_broadcast(&no->replies_more);
+	pthread_mutex_unlock(&no->lock);
+	pthread_join(no->thread, NULL);
+	pthread_join(no->late_thread, NULL);
+	free(no);
+	fs->notify = NULL;
+}
+
+static void put(struct notify *no, struct item *it)
+{
+	*no->last = it;
+	no->last = &it->next;
+	pthread_cond_signal(&no->more);
+}
+
+void notify_changes(struct fs *fs, const struct change *ch, size_t n)
+{
+	struct notify *no = fs->notify;
+
+	for (size_t i = 0; i < n; i++) {
+		counters[(uint64_t)ch[i].row % COUNTERS]++;
+		if (ch[i].what & (CH_ENTRY | CH_GONE))
+			counters[(uint64_t)ch[i].parent % COUNTERS]++;
+	}
+	if (n)
+		all++;
+	for (size_t i = 0; i < n; i++) {
+		struct item *it = calloc(1, sizeof *it);
+
+		if (!it)
+			return;
+		it->change = ch[i];
+		pthread_mutex_lock(&no->lock);
+		put(no, it);
+		pthread_mutex_unlock(&no->lock);
+	}
+}
+
+void notify_reply(struct fs *fs, void (*fn)(void *arg), void *arg)
+{
+	struct notify *no = fs->notify;
+	struct item *it = calloc(1, sizeof *it);
+
+	pthread_mutex_lock(&no->lock);
+	if (!it || (!no->first && !no->busy)) {
+		pthread_mutex_unlock(&no->lock);
+		free(it);
+		fn(arg);
+		return;
+	}
+	it->kind = IT_REPLY;
+	it->fn = fn;
+	it->arg = arg;
+	clock_gettime(CLOCK_MONOTONIC, &it->late);
+	it->late.tv_nsec += LATE_NS;
+	if (it->late.tv_nsec >= 1000000000L) {
+		it->late.tv_sec++;
+		it->late.tv_nsec -= 1000000000L;
+	}
+	*no->replies_last = it;
+	no->replies_last = &it->next_reply;
+	pthread_cond_signal(&no->replies_more);
+	put(no, it);
+	pthread_mutex_unlock(&no->lock);
+}
+
+void notify_inode(struct fs *fs, struct node n)
+{
+	struct item *it = calloc(1, sizeof *it);
+
+	if (!it)
+		return;
+	it->kind = IT_INODE;
+	it->ino = node_ino(n);
+	pthread_mutex_lock(&fs->notify->lock);
+	put(fs->notify, it);
+	pthread_mutex_unlock(&fs->notify->lock);
+}
+
+void change_note(struct fs *fs, struct node n)
+{
+	counters[(uint64_t)n.row % COUNTERS]++;
+	all++;
+	if (n.file != NF_COLLECTION && fs->by_no[n.kind]) {
+		struct change ch = { .row = n.row, .kind = n.kind, .what = CH_VALUES };
+
+		notify_changes(fs, &ch, 1);
+	}
+}
