@@ -68,8 +68,10 @@ struct hyper_config {
 int hyper_init(struct err *e);
 /* Connects.  For qemu:///embed the root's qemu.conf is written first (security: DAC with `user`, stdio_handler "file", no
  * virtlogd, no cgroup or namespace need that a machine without systemd cannot meet), and DIR made with the modes it needs.
- * Domains that outlived an earlier process are there again.  EHOSTDOWN when it cannot be reached. */
+ * Domains that outlived an earlier process are there again.  EHOSTDOWN when it cannot be reached.  CIRRUSFS_FAULT in the
+ * environment breaks calls on purpose (ops.h). */
 int hyper_open(const struct hyper_config *c, struct hyper **ret, struct err *e);
+/* Guests run on.  Waits for an event that is being told; none comes afterwards.  Not to be called by an event. */
 void hyper_close(struct hyper *h);
 AUTO_FN(struct hyper *, hyper_close);
 
@@ -78,6 +80,7 @@ int hyper_info(struct hyper *h, struct hyper_info *ret, struct err *e);
 int hyper_alive(struct hyper *h, struct err *e);
 /* Starts a transient domain, paused.  One that exists already: EEXIST. */
 int hyper_start(struct hyper *h, const struct guest_spec *spec, struct err *e);
+/* 0 also when it runs already; ENOENT. */
 int hyper_resume(struct hyper *h, const char *name, struct err *e);
 /* Asks by ACPI and returns. */
 int hyper_shutdown(struct hyper *h, const char *name, struct err *e);

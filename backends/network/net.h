@@ -31,8 +31,9 @@ struct net_spec {
 	const char *link;	/* host side of the link to the outside, at most 15 bytes, begins with link_prefix */
 	const char *link_prefix;/* of all links of this store: "cfs12ab34v" */
 	const char *nft_table;	/* host's nftables table of this store: "cfs12ab34" */
-	const char *dir;	/* existing directory for dnsmasq's files: dnsmasq.pid, hosts, leases */
-	const char *uplink;	/* interface NAT goes out by; NULL or "": whatever the host's routes say */
+	const char *dir;	/* existing directory for dnsmasq's files: configuration, pid, leases, log; what it reads after
+				 * it has become another user is in /run/cirrusfs-dns/<netns> */
+	const char *uplink;	/* the one interface guests leave by; NULL or "": whatever the host's routes say */
 	const char *dns_domain;	/* "openstacklocal" */
 	unsigned mtu;
 	uint32_t seed;		/* where to begin looking for a free /30 for the link, within 100.64.0.0/10 */
@@ -61,9 +62,9 @@ int net_host_down(const char *nft_table, struct err *e);
 /* A persistent tap in the host's namespace that `user` may open, down.  0 when it is there already. */
 int tap_create(const char *tap, const char *user, unsigned mtu, struct err *e);
 /* Moves it into the namespace (from the host's), enslaves it to the bridge and sets it up, with the filter that lets only
- * `mac` and `address` (and DHCP, ARP of its own) out of it.  0 when that is so already. */
+ * `mac` and `address` (and DHCP, ARP of its own) out of it; address NULL: no IPv4 but DHCP.  0 when that is so already. */
 int tap_plug(const char *netns, const char *tap, const char *mac, const struct in_addr *address, struct err *e);
 /* Deletes it and its filter, wherever it is; 0 when there is none. */
 int tap_delete(const char *netns, const char *tap, struct err *e);
-/* 1: in the namespace and on the bridge; 0: not. */
+/* 1: in the namespace, up, on the bridge and filtered; 0: not, tap_plug mends it. */
 int tap_plugged(const char *netns, const char *tap);

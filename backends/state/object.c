@@ -649,3 +649,15 @@ int usage_get(struct db *db, int64_t tenant, const char *name, int64_t *ret, str
 	stmt_text(&s, 2, name);
 	return one_int(&s, 0, ret, e);
 }
+
+int row_counts(struct db *db, count_fn *fn, void *arg, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
+		"SELECT kind, status, count(*) FROM object WHERE deleted = 0 AND parent IS NOT NULL GROUP BY kind, status ORDER BY kind, status");
+	int rc;
+
+	while ((rc = stmt_step(&s, e)) > 0)
+		if (fn(arg, (int)stmt_col_int(&s, 0), stmt_col_text(&s, 1), stmt_col_int(&s, 2)))
+			return 0;
+	return rc;
+}

@@ -104,3 +104,7 @@ int64_t event_read(struct db *db, int64_t tenant, int gen, int64_t offset, char 
 int quota_get(struct db *db, int64_t tenant, const char *name, int64_t dflt, int64_t *ret, struct err *e);
 int quota_set(struct db *db, int64_t tenant, const char *name, int64_t value, struct err *e);
 int usage_get(struct db *db, int64_t tenant, const char *name, int64_t *ret, struct err *e);
+
+/* Living objects by kind and status. */
+typedef int count_fn(void *arg, int kind, const char *status, int64_t n);
+int row_counts(struct db *db, count_fn *fn, void *arg, struct err *e);

@@ -81,7 +81,7 @@ static const char *const migrations[] = {
 "CREATE TABLE network (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE, cidr TEXT,\n"
 "  external INTEGER NOT NULL DEFAULT 0 CHECK (external IN (0, 1)), shared INTEGER NOT NULL DEFAULT 0 CHECK (shared IN (0, 1)),\n"
 "  mtu INTEGER NOT NULL DEFAULT 1500 CHECK (mtu BETWEEN 68 AND 65535), dns_domain TEXT NOT NULL DEFAULT 'openstacklocal');\n"
-"CREATE TABLE subnet (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE, cidr TEXT NOT NULL, gateway TEXT,\n"
+"CREATE TABLE subnet (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE, cidr TEXT, gateway TEXT,\n"
 "  dhcp INTEGER NOT NULL DEFAULT 1 CHECK (dhcp IN (0, 1)), dns TEXT NOT NULL DEFAULT '');\n"
 "CREATE TABLE server (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE,\n"
 "  flavor INTEGER REFERENCES flavor(id), image INTEGER REFERENCES image(id), key INTEGER REFERENCES key(id) ON DELETE SET NULL,\n"
@@ -94,8 +94,8 @@ static const char *const migrations[] = {
 "CREATE TABLE nic (id INTEGER PRIMARY KEY AUTOINCREMENT, server INTEGER NOT NULL REFERENCES server(id) ON DELETE CASCADE,\n"
 "  network INTEGER NOT NULL REFERENCES network(id), address TEXT, name TEXT NOT NULL, UNIQUE (server, name));\n"
 "CREATE INDEX nic_network ON nic(network);\n"
-"CREATE TABLE port (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE, network INTEGER NOT NULL REFERENCES network(id),\n"
-"  subnet INTEGER NOT NULL REFERENCES subnet(id), mac TEXT NOT NULL UNIQUE, address TEXT NOT NULL,\n"
+"CREATE TABLE port (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE, network INTEGER REFERENCES network(id),\n"
+"  subnet INTEGER REFERENCES subnet(id), mac TEXT UNIQUE, address TEXT,\n"
 "  server INTEGER REFERENCES server(id), nic INTEGER NOT NULL DEFAULT 0, UNIQUE (network, address));\n"
 "CREATE INDEX port_server ON port(server, nic); CREATE INDEX port_subnet ON port(subnet);\n"
 "CREATE TABLE pair (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE, value TEXT);\n"
@@ -160,7 +160,7 @@ static int script(struct db *db, const char *sql, struct err *e)
 
 int schema_migrate(struct db *db, struct err *e)
 {
-	int64_t have, want = ARRAY_LEN(migrations);
+	int64_t have = 0, want = ARRAY_LEN(migrations);
 	int rc = script(db, "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)", e);
 
 	if (rc == 0)

@@ -22,7 +22,7 @@ const struct file *file_find(const struct kind *k, const char *name)
 
 bool file_settable(const struct file *f)
 {
-	return f->flags & (F_PARAM | F_WRITE) && !(f->flags & F_OBSERVED);
+	return f->flags & (F_PARAM | F_WRITE) && !(f->flags & F_CONTROL);
 }
 
 /* ---- one value */
@@ -69,7 +69,8 @@ static int show_value(struct call *c, const struct obj *o, const struct file *f,
 	}
 	if (!f->column)
 		return 0;
-	rc = column_get(c->db, o->kind->view ? o->kind->view : o->kind->table, f->column, o->row.id, &v, e);
+	const char *column = f->shown && strcmp(o->row.status, "DRAFT") != 0 ? f->shown : f->column;
+	rc = column_get(c->db, o->kind->view ? o->kind->view : o->kind->table, column, o->row.id, &v, e);
 	if (rc < 0)
 		return rc;
 	if (f->type == T_REF)
@@ -124,12 +125,14 @@ static int add_doc(struct call *c, const struct obj *o, const struct file *f, st
 static int add_file(struct call *c, const struct obj *o, const struct file *f, struct args *a, struct err *e)
 {
 	AUTO(free) char *text = NULL;
+	struct file asked = *f;
 
-	if (!file_settable(f))
+	if (!file_settable(f) || f->flags & F_OBSERVED)
 		return 0;
 	if (f->type == T_DOC)
 		return add_doc(c, o, f, a, e);
-	int rc = file_text(c, o, f, &text, e);
+	asked.shown = NULL;
+	int rc = file_text(c, o, &asked, &text, e);
 	if (rc < 0 || !*text || (f->show && f->type == T_BOOL && strcmp(text, "false") == 0))
 		return rc;
 	return f->flags & F_LIST ? add_list(a, f->name, text, e) : args_add(a, f->name, text, e);
@@ -332,7 +335,7 @@ static void table_init(struct table *t, struct call *c, const struct kind *k, FI
 		if (f && f->column) {
 			t->files[t->n] = f;
 			t->refs[t->n] = f->type == T_REF;
-			t->columns[t->n++] = f->column;
+			t->columns[t->n++] = f->shown ? f->shown : f->column;
 		}
 		p += len + (p[len] == ' ');
 	}

@@ -133,8 +133,8 @@ static int show_ctl(struct call *c, const struct obj *o, FILE *out, struct err *
 }
 
 const struct file common_files[] = {
-	{ "ctl", .flags = F_WRITE | F_OBSERVED | F_LIVE, .show = show_ctl, .help = "commands; reading lists the verbs valid now" },
-	{ "spec", .flags = F_WRITE | F_OBSERVED, .type = T_DOC, .help = "document: what was asked, a key=value a line; writing it changes what may change" },
+	{ "ctl", .flags = F_WRITE | F_CONTROL | F_LIVE, .show = show_ctl, .help = "commands; reading lists the verbs valid now" },
+	{ "spec", .flags = F_WRITE | F_CONTROL, .type = T_DOC, .help = "document: what was asked, a key=value a line; writing it changes what may change" },
 	{ "json", .help = "all of it as JSON" },
 	{ "error", .show = show_error, .help = "newline, or `TIME ERRNO REQUEST-ID` and why the last task or command failed" },
 	{ "status", .flags = F_ONLY_STATUS, .show = show_status, .help = "present status" },
@@ -209,7 +209,7 @@ static int show_readme(struct call *c, const struct obj *o, FILE *out, struct er
 }
 
 const struct file root_common[] = {
-	{ "ctl", .flags = F_WRITE | F_OBSERVED | F_LIVE, .show = show_ctl, .help = "commands: create, ensure, delete COLLECTION/NAME" },
+	{ "ctl", .flags = F_WRITE | F_CONTROL | F_LIVE, .show = show_ctl, .help = "commands: create, ensure, delete COLLECTION/NAME" },
 	{ "README", .show = show_readme, .help = "how to begin" },
 	{ "version", .show = show_version, .help = "of the program that serves this" },
 	{ "health", .flags = F_LIVE | F_LIST, .show = show_health, .help = "`ok`, or a line per fault" },
@@ -226,11 +226,11 @@ const struct file root_common[] = {
 };
 
 const struct file collection_files[] = {
-	{ "ctl", .flags = F_WRITE | F_OBSERVED | F_LIVE, .help = "create NAME k=v..., ensure NAME k=v..., delete NAME; reading explains" },
+	{ "ctl", .flags = F_WRITE | F_CONTROL | F_LIVE, .help = "create NAME k=v..., ensure NAME k=v..., delete NAME; reading explains" },
 	{ "README", .help = "what this is, its files, verbs and an example" },
 	{ "list", .flags = F_LIVE | F_LIST, .help = "a header, then a tab-separated row each" },
 	{ "json", .flags = F_LIVE | F_LIST, .help = "the same as JSON" },
-	{ "spec", .flags = F_LIVE | F_WRITE | F_OBSERVED, .type = T_DOC, .help = "document: the commands that make all this again" },
+	{ "spec", .flags = F_LIVE | F_WRITE | F_CONTROL, .type = T_DOC, .help = "document: the commands that make all this again" },
 	{ "error", .flags = F_LIVE, .help = "newline, or why the last command on this ctl was refused, and objects whose last task failed" },
 	{ "wait", .flags = F_HIDDEN, .help = "reading blocks until nothing below runs; EIO if a last task failed" },
 	{ "by-id", .flags = F_HIDDEN, .help = "by-id/UUID: also what is being deleted" },

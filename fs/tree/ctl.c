@@ -175,8 +175,8 @@ static int object_line(struct call *c, struct obj *o, const char *verb, const st
 	if (is_coll_verb(verb) && a->n && !a->v[0].value && (o->kind == &root_kind || strchr(a->v[0].key, '/'))) {
 		AUTO(free) char *path = strdup(a->v[0].key);
 		struct args rest = { a->v + 1, a->n - 1 };
-		const struct kind *k;
-		const char *name;
+		const struct kind *k = NULL;
+		const char *name = NULL;
 		struct obj at = *o;
 
 		if (!path)

@@ -13,7 +13,7 @@ static const char *word(const struct file *f)
 static void put_file(FILE *out, const struct file *f)
 {
 	fprintf(out, "  %-20s %-10s %s", f->name, word(f), f->help ? f->help : "");
-	if (f->flags & (F_PARAM | F_WRITE) && f->type != T_NONE && f->type != T_TEXT && f->type != T_DOC && !(f->flags & F_OBSERVED)) {
+	if (f->flags & (F_PARAM | F_WRITE) && f->type != T_NONE && f->type != T_TEXT && f->type != T_DOC && !(f->flags & F_CONTROL)) {
 		fputs(" (", out);
 		value_help(f, out);
 		putc(')', out);
@@ -128,7 +128,7 @@ static void md_files(FILE *out, const struct file *files, const struct kind *k)
 		fprintf(out, "| `%s` | %s%s%s%s | ", f->name, word(f), f->flags & F_NEEDED ? ", needed" : "",
 			f->flags & F_LIST && f->flags & F_PARAM ? ", repeatable" : "", f->flags & F_HIDDEN ? "not listed" : "");
 		put_cell(out, f->help);
-		if (f->flags & (F_PARAM | F_WRITE) && f->type != T_NONE && !(f->flags & F_OBSERVED)) {
+		if (f->flags & (F_PARAM | F_WRITE) && f->type != T_NONE && !(f->flags & F_CONTROL)) {
 			fputs(" (", out);
 			put_cell(out, type);
 			fputs(")", out);

@@ -458,7 +458,7 @@ static int begin(struct call *c, struct obj *o, const struct verb *v, const stru
 		*o->row.failed = '\0';
 		rc = row_set_error(c->db, o->row.id, "", "", e);
 	}
-	if (rc == 0 && next)
+	if (rc == 0 && next && strcmp(o->row.status, was) == 0)	/* begin may have chosen another */
 		rc = obj_set_status(c, o, next, e);
 	if (rc == 0 && v->steps)
 		rc = enqueue(c, o, v->name, text ? text : "", was, e);
@@ -507,6 +507,8 @@ int obj_users(struct call *c, const struct obj *o, bool weak, bool deleted, row_
 				continue;
 			int rc = column_users(c->db, (*k)->table, f->column, o->row.id, deleted, fn, arg, e);
 
+			if (rc == 0 && f->shown && strcmp(f->shown, f->column) != 0)
+				rc = column_users(c->db, (*k)->table, f->shown, o->row.id, deleted, fn, arg, e);
 			if (rc < 0)
 				return rc;
 		}

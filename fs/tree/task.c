@@ -209,19 +209,12 @@ static struct job *pick(struct tasks *ts, int64_t now, int64_t *next)
 
 /* ---- running */
 
-static void describe(const struct job *j, const char **verb, const struct step **steps)
-{
-	*verb = j->name;
-	*steps = j->verb ? j->verb->steps : j->steps;
-}
-
 static const struct step *step_at(const struct job *j)
 {
-	const struct step *steps;
-	const char *verb;
+	static const struct step none;
+	const struct step *steps = j->verb ? j->verb->steps : j->steps;
 
-	describe(j, &verb, &steps);
-	return steps ? &steps[j->step] : &(const struct step){ 0 };
+	return steps ? &steps[j->step] : &none;
 }
 
 /* The end of a task that was not a deletion, well or badly. */
@@ -317,6 +310,7 @@ static int run_step(struct fs *fs, struct job *j, struct task *t, struct err *e)
 	if (rc < 0)
 		return rc == -ENOENT ? 2 : rc;
 	t->again_ms = 200;
+	t->patient = false;
 	t->step_began = j->step_began;
 	rc = s->run(t, e);
 	if (rc < 0)
@@ -361,6 +355,8 @@ static bool settle(struct fs *fs, struct job *j, int rc, struct task *t, struct 
 	}
 	if (rc == 2)
 		return true;
+	if (rc == 1 && t->patient)
+		j->began = mono_us();
 	if (rc == 1 && j->verb && mono_us() - j->began > (int64_t)fs->task_timeout_s * 1000000)
 		rc = err_set(why, ETIMEDOUT, "%s: it did not end within task-timeout (%u s)", step_at(j)->name ? step_at(j)->name : j->name,
 			     fs->task_timeout_s);

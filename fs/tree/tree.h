@@ -48,6 +48,7 @@ enum file_flags {
 	F_DIR = 128,		/* a directory of links: `links` */
 	F_WEAK = 256,		/* a reference that keeps nobody from deleting its target */
 	F_OBSERVED = 512,	/* in no spec although writable */
+	F_CONTROL = 4096,	/* ctl and spec: no value */
 	F_STREAM = 1024,	/* read by offset through `stream`: live, grows */
 	F_BYTES = 2048,		/* raw bytes through `data`: an image's data */
 };
@@ -88,6 +89,7 @@ struct file {
 	unsigned flags;
 	enum type type;
 	const char *column;	/* of the kind's view when read, of its table when written */
+	const char *shown;	/* the column that is read once it is created: what the system chose, where `column` is what was asked */
 	const struct kind *ref;
 	const char *words;	/* blank-separated */
 	int64_t min, max;
@@ -137,6 +139,10 @@ enum kind_flags {
 	K_EMPTY = 16,		/* K_FILE: may be without content */
 };
 
+struct user {
+	const char *table, *column;
+};
+
 struct kind {
 	uint8_t no;		/* in inode numbers and in the state; never used for another */
 	const char *name;	/* "server" */
@@ -158,7 +164,7 @@ struct kind {
 	int (*going)(struct call *c, struct obj *o, struct err *e);	/* it is being deleted: last word in the transaction */
 	int (*left)(struct call *c, struct obj *o, struct err *e);	/* the row is about to go */
 	/* What uses it beside what file tables say: a table and its column that names objects of this kind. */
-	const struct { const char *table, *column; } *users;
+	const struct user *users;
 };
 
 /* ---- one request, or one piece of a task's work */
@@ -254,6 +260,7 @@ struct task {
 	char request[REQUEST_LEN];
 	int64_t created;	/* microseconds since 1970 */
 	unsigned again_ms;	/* a step that returns 1 may set it; else 200 */
+	bool patient;		/* a step that returns 1 waits for a person: no deadline */
 	int64_t step_began;	/* when this step was first called, CLOCK_MONOTONIC microseconds */
 	char detail[256];	/* goes into history at the end */
 };

@@ -1,0 +1,512 @@
+#include "hosts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include "../../backends/base/log.h"
+#include "../../backends/base/spawn.h"
+#include "../../backends/state/cloud.h"
+
+#define RETRY_S 5
+#define EVENTS 256
+
+struct note {
+	int64_t server;		/* 0: the connection was lost */
+	char why[48];
+};
+
+struct conn {
+	struct conn *next;
+	struct cloud *cloud;
+	int64_t host;
+	char name[256], uri[512];
+	enum conn_state { TRYING, UP, DOWN } state;
+	char why[300];
+	struct hyper *h;
+	bool simulated, stop, ended;
+	struct note notes[EVENTS];	/* a ring; when it is full everything is compared anew */
+	unsigned first, n;
+	bool all;
+	pthread_t thread;
+	pthread_cond_t more;
+};
+
+struct hosts {
+	pthread_mutex_t lock;
+	struct conn *first;
+	char virt[8];		/* "" while it is being found out */
+	char kvm_why[300];
+	pthread_t probe;
+	bool probing;
+};
+
+void guest_name(int64_t server, char ret[24])
+{
+	snprintf(ret, 24, "c-%ld", (long)server);
+}
+
+/* ---- what guests do */
+
+static void on_event(void *arg, const char *name, enum guest_state now, const char *why)
+{
+	struct conn *cn = arg;
+	long id = 0;
+
+	if (name && sscanf(name, "c-%ld", &id) != 1)
+		return;
+	pthread_mutex_lock(&cn->cloud->hosts->lock);
+	if (cn->n < EVENTS) {
+		struct note *note = &cn->notes[(cn->first + cn->n++) % EVENTS];
+
+		note->server = id;
+		snprintf(note->why, sizeof note->why, "%s", why ? why : "");
+	} else {
+		cn->all = true;
+	}
+	pthread_cond_signal(&cn->more);
+	pthread_mutex_unlock(&cn->cloud->hosts->lock);
+}
+
+static const char *const power_words[] = {
+	[GUEST_GONE] = "SHUTDOWN", [GUEST_OFF] = "SHUTDOWN", [GUEST_RUNNING] = "RUNNING", [GUEST_PAUSED] = "PAUSED", [GUEST_CRASHED] = "CRASHED",
+};
+
+/* Which status the domain shows, for a server on which nobody works. */
+static const char *status_for(const char *status, enum guest_state s)
+{
+	bool off = s == GUEST_GONE || s == GUEST_OFF || s == GUEST_CRASHED;
+
+	if (off && word_in("ACTIVE PAUSED SUSPENDED RESCUE", status))
+		return "SHUTOFF";
+	if (s == GUEST_RUNNING && strcmp(status, "SHUTOFF") == 0)
+		return "ACTIVE";
+	return status;
+}
+
+void server_observe(struct cloud *cl, int64_t server, struct hyper *h, const char *why)
+{
+	AUTO(call_end) struct call c = { 0 };
+	AUTO(free) char *power = NULL;
+	struct err e = { 0 };
+	enum guest_state s;
+	char name[24];
+	struct obj o;
+
+	guest_name(server, name);
+	task_poke(&cl->fs, server);
+	if (hyper_state(h, name, &s, &e) < 0 || call_begin(&cl->fs, &c, &e) < 0 || obj_by_id(&c, server, &o, &e) < 0 || o.row.deleted ||
+	    o.kind != &server_kind || obj_text(&c, &o, "power", &power, &e) < 0)
+		return;
+	bool busy = task_busy(&cl->fs, server);
+	const char *status = busy ? o.row.status : status_for(o.row.status, s);
+	if (strcmp(o.row.status, "DRAFT") == 0 || (strcmp(power, power_words[s]) == 0 && strcmp(status, o.row.status) == 0))
+		return;
+	if (call_write(&c, &e) < 0 || obj_by_id(&c, server, &o, &e) < 0)
+		return;
+	struct task_row t = { 0 };
+	busy = task_of(c.db, server, &t, &e) != 0;	/* looked at again inside the transaction */
+	task_row_free(&t);
+	status = busy ? o.row.status : status_for(o.row.status, s);
+	int rc = obj_set_text(&c, &o, "power", power_words[s], &e);
+	changed(&c, &o, CH_VALUES);
+	if (rc == 0 && strcmp(status, o.row.status) != 0) {
+		const char *verb = strcmp(status, "SHUTOFF") == 0 ? "power-off" : "power-on";
+
+		rc = history_add(c.db, server, verb, "ok", c.request, "guest", 0, why, &e);
+		if (rc == 0)
+			rc = obj_set_status(&c, &o, status, &e);
+		if (rc == 0)
+			rc = event_put(&c, &o, verb, "ok", -1, &e);
+	}
+	if (rc < 0 || call_commit(&c, &e) < 0)
+		log_error("server %ld: %s", (long)server, e.msg);
+}
+
+struct ids {
+	int64_t *v;
+	size_t n;
+};
+
+static int add_id(void *arg, int64_t id, const char *status, bool deleted)
+{
+	struct ids *ids = arg;
+	int64_t *v = deleted || strcmp(status, "DRAFT") == 0 ? NULL : reallocarray(ids->v, ids->n + 1, sizeof *v);
+
+	if (!v)
+		return 0;
+	ids->v = v;
+	v[ids->n++] = id;
+	return 0;
+}
+
+static void ids_on(struct conn *cn, struct ids *ids)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct err e;
+
+	if (call_begin(&cn->cloud->fs, &c, &e) == 0)
+		server_on_host(c.db, cn->host, add_id, ids, &e);
+}
+
+static void observe_all(struct conn *cn)
+{
+	struct ids ids = { 0 };
+
+	ids_on(cn, &ids);
+	for (size_t i = 0; i < ids.n && !cn->stop; i++)
+		server_observe(cn->cloud, ids.v[i], cn->h, "compared");
+	free(ids.v);
+}
+
+/* Domains of a test driver live in this process: those of running servers are made again. */
+static void simulate_again(struct conn *cn)
+{
+	struct ids ids = { 0 };
+
+	ids_on(cn, &ids);
+	for (size_t i = 0; i < ids.n && !cn->stop; i++) {
+		AUTO(call_end) struct call c = { 0 };
+		AUTO(free) char *power = NULL;
+		struct err e = { 0 };
+		char name[24];
+		struct obj o;
+
+		if (call_begin(&cn->cloud->fs, &c, &e) < 0 || obj_by_id(&c, ids.v[i], &o, &e) < 0 || obj_text(&c, &o, "power", &power, &e) < 0 ||
+		    strcmp(power, "RUNNING") != 0)
+			continue;
+		guest_name(o.row.id, name);
+		struct guest_spec spec = { .name = name, .uuid = o.row.uuid, .hostname = o.row.name, .vcpus = 1, .ram_mib = 64, .virt_type = "test" };
+		call_end(&c);
+		c = (struct call){ 0 };
+		if (hyper_start(cn->h, &spec, &e) == 0)
+			hyper_resume(cn->h, name, &e);
+	}
+	free(ids.v);
+}
+
+/* ---- a connection */
+
+static void tell(struct conn *cn, enum conn_state state, const char *why)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct err e = { 0 };
+	struct obj o;
+
+	pthread_mutex_lock(&cn->cloud->hosts->lock);
+	bool same = cn->state == state && strcmp(cn->why, why) == 0;
+	cn->state = state;
+	snprintf(cn->why, sizeof cn->why, "%s", why);
+	pthread_mutex_unlock(&cn->cloud->hosts->lock);
+	if (same || call_begin(&cn->cloud->fs, &c, &e) < 0 || call_write(&c, &e) < 0 || obj_by_id(&c, cn->host, &o, &e) < 0)
+		return;
+	if (state == DOWN)
+		log_warn("host %s: %s", cn->name, why);
+	int rc = host_set_up(c.db, cn->host, state == UP, why, &e);
+	changed(&c, &o, CH_VALUES);
+	if (rc == 0 && strcmp(o.row.status, "ACTIVE") == 0)
+		rc = event_put(&c, &o, state == UP ? "up" : "down", "ok", -1, &e);
+	if (rc == 0)
+		rc = call_commit(&c, &e);
+	task_poke(&cn->cloud->fs, cn->host);
+}
+
+/* What an embedded host needs beyond the library. */
+static int check_machine(struct conn *cn, struct err *e)
+{
+	if (strncmp(cn->uri, "qemu:///embed", 13) != 0)
+		return 0;
+	if (!spawn_found("qemu-system-x86_64"))
+		return err_set(e, ENOENT, "the program qemu-system-x86_64 is not installed (package qemu-system-x86)");
+	if (!spawn_found("qemu-img"))
+		return err_set(e, ENOENT, "the program qemu-img is not installed (package qemu-utils)");
+	return 0;
+}
+
+static int record_facts(struct conn *cn, const struct hyper_info *info, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct config *cfg = &cn->cloud->cfg;
+	struct statvfs st;
+	int64_t vcpus = -1, ram = -1, disk = -1;
+
+	if (!info->simulated) {
+		int64_t free_ram = (int64_t)info->ram_mib - cfg->reserved_ram;
+
+		vcpus = (int64_t)info->vcpus * cfg->cpu_ratio_x10 / 10;
+		ram = (free_ram > 0 ? free_ram : 0) * cfg->ram_ratio_x10 / 10;
+		if (statvfs(cn->cloud->fs.store, &st) == 0)
+			disk = (int64_t)((st.f_blocks * st.f_frsize) >> 30) * cfg->disk_ratio_x10 / 10;
+	}
+	struct obj o;
+	if (call_begin(&cn->cloud->fs, &c, e) < 0 || call_write(&c, e) < 0 || obj_by_id(&c, cn->host, &o, e) < 0 ||
+	    host_set_facts(c.db, cn->host, vcpus, ram, disk, info->hypervisor, info->simulated, e) < 0)
+		return -e->code;
+	changed(&c, &o, CH_VALUES);
+	return call_commit(&c, e);
+}
+
+static int connect_host(struct conn *cn, struct err *e)
+{
+	struct hyper_config config = { .uri = cn->uri, .user = cn->cloud->cfg.guest_user, .event = on_event, .arg = cn };
+	struct hyper_info info = { 0 };
+	struct hyper *h = NULL;
+	int rc = check_machine(cn, e);
+
+	if (rc == 0)
+		rc = hyper_open(&config, &h, e);
+	if (rc == 0)
+		rc = hyper_info(h, &info, e);
+	if (rc == 0)
+		rc = record_facts(cn, &info, e);
+	if (rc < 0) {
+		if (h)
+			hyper_close(h);
+		return rc;
+	}
+	/* an earlier one that was lost is not closed: a step may still be using it */
+	cn->h = h;
+	cn->simulated = info.simulated;
+	if (info.simulated)
+		simulate_again(cn);
+	return 0;
+}
+
+/* Sleeps until there is a note, or that long; true: a note is in *ret, or everything is to be compared (server 0). */
+static bool next_note(struct conn *cn, int seconds, struct note *ret)
+{
+	struct hosts *hs = cn->cloud->hosts;
+	struct timespec until;
+	bool got = false;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += seconds;
+	pthread_mutex_lock(&hs->lock);
+	while (!cn->stop && !cn->n && !cn->all && pthread_cond_timedwait(&cn->more, &hs->lock, &until) == 0)
+		;
+	if (cn->all) {
+		*ret = (struct note){ 0 };
+		cn->all = false;
+		cn->n = 0;
+		got = true;
+	} else if (cn->n) {
+		*ret = cn->notes[cn->first];
+		cn->first = (cn->first + 1) % EVENTS;
+		cn->n--;
+		got = true;
+	}
+	pthread_mutex_unlock(&hs->lock);
+	return got;
+}
+
+static void *keep_host(void *arg)
+{
+	struct conn *cn = arg;
+	struct note note;
+	struct err e = { 0 };
+
+	while (!cn->stop) {
+		if (cn->state != UP) {
+			if (connect_host(cn, &e) < 0) {
+				tell(cn, DOWN, e.msg);
+				next_note(cn, RETRY_S, &note);
+				continue;
+			}
+			tell(cn, UP, "");
+			observe_all(cn);
+		}
+		if (next_note(cn, 10, &note)) {
+			if (note.server)
+				server_observe(cn->cloud, note.server, cn->h, note.why);
+			else if (hyper_alive(cn->h, &e) == 0)
+				observe_all(cn);
+		}
+		if (!cn->stop && hyper_alive(cn->h, &e) < 0)
+			tell(cn, DOWN, e.msg);
+	}
+	pthread_mutex_lock(&cn->cloud->hosts->lock);
+	cn->ended = true;
+	pthread_mutex_unlock(&cn->cloud->hosts->lock);
+	return NULL;
+}
+
+/* ---- which there are */
+
+struct wanted {
+	struct cloud *cloud;
+	struct call *c;
+};
+
+static struct conn *find(struct hosts *hs, int64_t host)
+{
+	for (struct conn *cn = hs->first; cn; cn = cn->next)
+		if (cn->host == host && !cn->stop)
+			return cn;
+	return NULL;
+}
+
+static int want_host(void *arg, const struct row *r)
+{
+	struct wanted *w = arg;
+	struct hosts *hs = w->cloud->hosts;
+	struct obj o = { .row = *r, .kind = &host_kind };
+	AUTO(free) char *uri = NULL;
+	pthread_condattr_t mono;
+	struct err e;
+
+	if (strcmp(r->status, "DRAFT") == 0 || find(hs, r->id) || obj_text(w->c, &o, "uri", &uri, &e) < 0)
+		return 0;
+	struct conn *cn = calloc(1, sizeof *cn);
+	if (!cn)
+		return 0;
+	*cn = (struct conn){ .next = hs->first, .cloud = w->cloud, .host = r->id };
+	snprintf(cn->name, sizeof cn->name, "%s", r->name);
+	if (strcmp(uri, "qemu:///embed") == 0)
+		snprintf(cn->uri, sizeof cn->uri, "qemu:///embed?root=%s", w->cloud->run);
+	else
+		snprintf(cn->uri, sizeof cn->uri, "%s", uri);
+	pthread_condattr_init(&mono);
+	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+	pthread_cond_init(&cn->more, &mono);
+	if (pthread_create(&cn->thread, NULL, keep_host, cn) == 0)
+		hs->first = cn;
+	else
+		free(cn);
+	return 0;
+}
+
+void hosts_changed(struct cloud *cl)
+{
+	struct wanted w = { cl, NULL };
+	AUTO(call_end) struct call c = { 0 };
+	struct err e;
+	struct row r;
+
+	if (call_begin(&cl->fs, &c, &e) < 0)
+		return;
+	w.c = &c;
+	pthread_mutex_lock(&cl->hosts->lock);
+	for (struct conn *cn = cl->hosts->first; cn; cn = cn->next)
+		if (row_by_id(c.db, cn->host, &r, &e) == 0) {
+			cn->stop = true;
+			pthread_cond_signal(&cn->more);
+		}
+	row_list(c.db, ROOT_ROW, host_kind.no, 0, true, want_host, &w, &e);
+	pthread_mutex_unlock(&cl->hosts->lock);
+}
+
+int host_hyper(struct cloud *cl, int64_t host, struct hyper **ret, bool *simulated, struct err *e)
+{
+	struct hosts *hs = cl->hosts;
+
+	pthread_mutex_lock(&hs->lock);
+	struct conn *cn = find(hs, host);
+	int rc = !cn ? err_set(e, EHOSTDOWN, "there is no connection to its host") :
+		cn->state == UP ? 0 : cn->state == TRYING ? 1 : err_set(e, EHOSTDOWN, "host %s is down: %s", cn->name, cn->why);
+	if (rc == 0) {
+		*ret = cn->h;
+		*simulated = cn->simulated;
+	}
+	pthread_mutex_unlock(&hs->lock);
+	return rc;
+}
+
+/* ---- kvm or emulation */
+
+const char *host_virt_type(struct cloud *cl)
+{
+	struct hosts *hs = cl->hosts;
+
+	pthread_mutex_lock(&hs->lock);
+	const char *v = !*hs->virt ? NULL : strcmp(hs->virt, "kvm") == 0 ? "kvm" : "qemu";
+	pthread_mutex_unlock(&hs->lock);
+	return v;
+}
+
+/* The answer is kept below /run, where it lasts as long as the machine is up. */
+static void *probe_kvm(void *arg)
+{
+	struct cloud *cl = arg;
+	struct err e = { 0 };
+	char path[96], known[8] = "";
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/virt-type", cl->run);
+	if ((f = fopen(path, "re"))) {
+		if (fscanf(f, "%7s", known) != 1)
+			*known = '\0';
+		fclose(f);
+	}
+	if (!word_in("kvm qemu", known)) {
+		int rc = hyper_probe_kvm(cl->cfg.guest_user, 5000, &e);
+
+		snprintf(known, sizeof known, "%s", rc == 0 ? "kvm" : "qemu");
+		log_info("guests run under %s%s%s", known, rc < 0 ? ": " : "", rc < 0 ? e.msg : "");
+		if ((f = fopen(path, "we"))) {
+			fprintf(f, "%s\n", known);
+			fclose(f);
+		}
+	}
+	pthread_mutex_lock(&cl->hosts->lock);
+	snprintf(cl->hosts->virt, sizeof cl->hosts->virt, "%s", known);
+	snprintf(cl->hosts->kvm_why, sizeof cl->hosts->kvm_why, "%.290s", e.msg);
+	pthread_mutex_unlock(&cl->hosts->lock);
+	task_poke(&cl->fs, 0);
+	return NULL;
+}
+
+int hosts_start(struct cloud *cl, struct err *e)
+{
+	struct hosts *hs = cl->hosts = calloc(1, sizeof *hs);
+
+	if (!hs)
+		return err_set(e, ENOMEM, "%m");
+	pthread_mutex_init(&hs->lock, NULL);
+	if (hyper_init(e) < 0)
+		return -e->code;
+	if (strcmp(cl->cfg.virt_type, "auto") != 0)
+		snprintf(hs->virt, sizeof hs->virt, "%s", cl->cfg.virt_type);
+	else if (pthread_create(&hs->probe, NULL, probe_kvm, cl) == 0)
+		hs->probing = true;
+	hosts_changed(cl);
+	return 0;
+}
+
+/* Those that hang in a hypervisor's call are left to end with the process. */
+void hosts_stop(struct cloud *cl)
+{
+	struct hosts *hs = cl->hosts;
+
+	if (!hs)
+		return;
+	pthread_mutex_lock(&hs->lock);
+	for (struct conn *cn = hs->first; cn; cn = cn->next) {
+		cn->stop = true;
+		pthread_cond_signal(&cn->more);
+	}
+	pthread_mutex_unlock(&hs->lock);
+	for (struct conn *cn = hs->first; cn; cn = cn->next) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += 3;
+		if (pthread_timedjoin_np(cn->thread, NULL, &until) == 0 && cn->h)
+			hyper_close(cn->h);
+	}
+}
+
+void hosts_health(struct cloud *cl, FILE *out)
+{
+	struct hosts *hs = cl->hosts;
+
+	if (!hs)
+		return;
+	pthread_mutex_lock(&hs->lock);
+	for (struct conn *cn = hs->first; cn; cn = cn->next)
+		if (!cn->stop && cn->state == DOWN)
+			fprintf(out, "host %s is down: %s\n", cn->name, cn->why);
+	pthread_mutex_unlock(&hs->lock);
+}

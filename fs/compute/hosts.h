@@ -1,0 +1,18 @@
+/* The connections to the hosts' hypervisors: a thread a host keeps one, notes what its guests do, and compares with the state. */
+#pragma once
+
+#include "../../backends/compute/hyper.h"
+#include "../cloud.h"
+
+int hosts_start(struct cloud *c, struct err *e);
+void hosts_stop(struct cloud *c);
+/* A host was created or is gone. */
+void hosts_changed(struct cloud *c);
+/* Its connection, good until hosts_stop.  EHOSTDOWN and why; 1: it is being made (look again soon). */
+int host_hyper(struct cloud *c, int64_t host, struct hyper **ret, bool *simulated, struct err *e);
+/* "kvm" or "qemu"; NULL: being found out. */
+const char *host_virt_type(struct cloud *c);
+/* Compares a server with its domain and records the truth: power, and a status nobody is working on. */
+void server_observe(struct cloud *c, int64_t server, struct hyper *h, const char *why);
+void hosts_health(struct cloud *c, FILE *out);
+void guest_name(int64_t server, char ret[24]);

@@ -1,0 +1,312 @@
+/* The steps of servers' tasks.  Each looks before it acts; a test host's servers have nothing outside libvirt. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "../../backends/block/disk.h"
+#include "../../backends/network/net.h"
+#include "../../backends/state/cloud.h"
+#include "../image/image.h"
+#include "../network/network.h"
+#include "hosts.h"
+#include "server.h"
+
+struct ports {
+	struct port_row v[64];
+	size_t n;
+};
+
+struct job {	/* a server as its steps need it */
+	struct cloud *cl;
+	struct hyper *h;
+	bool simulated;
+	char name[24];
+	int64_t host, image, vcpus, ram, disk;
+	struct ports ports;
+	enum guest_state state;
+};
+
+static int keep_port(void *arg, const struct port_row *p)
+{
+	struct ports *ps = arg;
+
+	if (ps->n < ARRAY_LEN(ps->v))
+		ps->v[ps->n++] = *p;
+	return 0;
+}
+
+/* 1: its host is still being connected. */
+static int job_load(struct task *t, struct job *j, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	const struct obj *o = &t->obj;
+
+	*j = (struct job){ .cl = cloud_of(t->fs) };
+	guest_name(o->row.id, j->name);
+	if (call_begin(t->fs, &c, e) < 0 || obj_int(&c, o, "host", &j->host, e) < 0 || obj_int(&c, o, "image", &j->image, e) < 0 ||
+	    obj_int(&c, o, "vcpus", &j->vcpus, e) < 0 || obj_int(&c, o, "ram", &j->ram, e) < 0 || obj_int(&c, o, "disk", &j->disk, e) < 0 ||
+	    port_list(c.db, o->row.id, 0, keep_port, &j->ports, e) < 0)
+		return -e->code;
+	call_end(&c);
+	c = (struct call){ 0 };
+	if (!j->host)
+		return err_set(e, EHOSTDOWN, "it has no host");
+	int rc = host_hyper(j->cl, j->host, &j->h, &j->simulated, e);
+	return rc ? rc : hyper_state(j->h, j->name, &j->state, e);
+}
+
+void server_path(struct cloud *cl, int64_t server, const char *file, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s/servers/%ld%s%s", cl->data, (long)server, *file ? "/" : "", file);
+}
+
+static bool is_off(const struct job *j)
+{
+	return j->state == GUEST_GONE || j->state == GUEST_OFF || j->state == GUEST_CRASHED;
+}
+
+/* ---- starting */
+
+static int step_host(struct task *t, struct err *e)
+{
+	struct job j;
+
+	return job_load(t, &j, e);
+}
+
+static int step_network(struct task *t, struct err *e)
+{
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	for (size_t i = 0; i < j.ports.n && rc == 0 && !j.simulated; i++)
+		rc = network_up(j.cl, j.ports.v[i].network, e);
+	return rc;
+}
+
+static int step_disk(struct task *t, struct err *e)
+{
+	char dir[256], disk[300], base[300], format[16];
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	if (rc || j.simulated || !is_off(&j))
+		return rc;
+	server_path(j.cl, t->obj.row.id, "", dir, sizeof dir);
+	server_path(j.cl, t->obj.row.id, "disk.qcow2", disk, sizeof disk);
+	if (mkdir(dir, 0711) < 0 && errno != EEXIST)
+		return err_set(e, errno, "make %s: %m", dir);
+	if (access(disk, F_OK) == 0)
+		return 0;
+	rc = image_base(t->fs, j.image, base, sizeof base, format, e);
+	return rc < 0 ? rc : disk_overlay(disk, base, format, (uint64_t)j.disk << 30, e);
+}
+
+/* The taps are made in the host's namespace, where libvirt opens them; plugging moves them. */
+static int make_taps(struct job *j, char taps[][16], struct err *e)
+{
+	for (size_t i = 0; i < j->ports.n; i++) {
+		char ns[32];
+
+		cloud_tap(j->cl, j->ports.v[i].id, taps[i]);
+		cloud_netns(j->cl, j->ports.v[i].network, ns);
+		if (tap_delete(ns, taps[i], e) < 0 || tap_create(taps[i], j->cl->cfg.guest_user, 1500, e) < 0)
+			return -e->code;
+	}
+	return 0;
+}
+
+static int step_define(struct task *t, struct err *e)
+{
+	char disk[300], log[300], taps[64][16];
+	struct guest_nic nics[64];
+	const char *virt;
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	if (rc || !is_off(&j))
+		return rc;
+	virt = host_virt_type(j.cl);
+	if (!virt && !j.simulated)
+		return 1;
+	server_path(j.cl, t->obj.row.id, "disk.qcow2", disk, sizeof disk);
+	server_path(j.cl, t->obj.row.id, "console.log", log, sizeof log);
+	struct guest_disk d = { .path = disk, .format = "qcow2" };
+	struct guest_spec spec = { .name = j.name, .uuid = t->obj.row.uuid, .hostname = t->obj.row.name, .vcpus = (unsigned)j.vcpus,
+		.ram_mib = (uint64_t)j.ram, .virt_type = virt ? virt : "qemu", .disks = &d, .n_disks = 1, .nics = nics, .console_log = log };
+	if (j.simulated) {
+		spec.n_disks = 0;
+		spec.console_log = NULL;
+		rc = hyper_start(j.h, &spec, e);
+		return rc == -EEXIST ? 0 : rc;
+	}
+	if (j.state != GUEST_GONE && (rc = hyper_destroy(j.h, j.name, e)) < 0)
+		return rc;
+	if (make_taps(&j, taps, e) < 0)
+		return -e->code;
+	for (; spec.n_nics < j.ports.n; spec.n_nics++)
+		nics[spec.n_nics] = (struct guest_nic){ .tap = taps[spec.n_nics], .mac = j.ports.v[spec.n_nics].mac, .mtu = 1500 };
+	rc = hyper_start(j.h, &spec, e);
+	return rc == -EEXIST ? 0 : rc;
+}
+
+static int step_plug(struct task *t, struct err *e)
+{
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	for (size_t i = 0; i < j.ports.n && rc == 0 && !j.simulated; i++) {
+		char tap[16], ns[32];
+		struct in_addr address;
+
+		cloud_tap(j.cl, j.ports.v[i].id, tap);
+		cloud_netns(j.cl, j.ports.v[i].network, ns);
+		inet_pton(AF_INET, j.ports.v[i].address, &address);
+		rc = tap_plug(ns, tap, j.ports.v[i].mac, &address, e);
+	}
+	return rc;
+}
+
+static int note_power(struct task *t, const char *power, bool launched, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct obj o;
+	int64_t before;
+
+	if (call_begin(t->fs, &c, e) < 0 || call_write(&c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
+	    obj_set_text(&c, &o, "power", power, e) < 0 || obj_int(&c, &o, "launched", &before, e) < 0 ||
+	    (launched && !before && obj_set_int(&c, &o, "launched", now_us(), e) < 0))
+		return -e->code;
+	changed(&c, &o, CH_VALUES);
+	return call_commit(&c, e);
+}
+
+static int step_boot(struct task *t, struct err *e)
+{
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	if (rc)
+		return rc;
+	if (is_off(&j))
+		return err_set(e, EIO, "the guest ended before it was booted");
+	if (j.state != GUEST_RUNNING && (rc = hyper_resume(j.h, j.name, e)) < 0)
+		return rc;
+	return note_power(t, "RUNNING", true, e);
+}
+
+/* ---- stopping */
+
+static int step_destroy(struct task *t, struct err *e)
+{
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	if (rc == 0 && (j.state != GUEST_GONE || !j.simulated))
+		rc = hyper_destroy(j.h, j.name, e);
+	return rc ? rc : note_power(t, "SHUTDOWN", false, e);
+}
+
+static int step_shutdown(struct task *t, struct err *e)
+{
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	if (rc == 0 && args_get(&t->args, "hard"))
+		return step_destroy(t, e);
+	if (rc || is_off(&j) || j.simulated)
+		return rc;
+	rc = hyper_shutdown(j.h, j.name, e);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int64_t mono_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* Asked again every few seconds: a guest that boots does not hear the button. */
+static int step_off(struct task *t, struct err *e)
+{
+	struct job j;
+	int rc = job_load(t, &j, e);
+	int64_t waited = mono_us() - t->step_began;
+
+	if (rc)
+		return rc;
+	if (!is_off(&j) && (j.simulated || waited >= (int64_t)j.cl->cfg.stop_timeout * 1000000)) {
+		rc = hyper_destroy(j.h, j.name, e);
+		snprintf(t->detail, sizeof t->detail, "ended by force");
+	} else if (!is_off(&j)) {
+		if (waited / 5000000 != (waited - 500000) / 5000000)
+			hyper_shutdown(j.h, j.name, &(struct err){ 0 });
+		t->again_ms = 500;
+		return 1;
+	}
+	return rc < 0 ? rc : note_power(t, "SHUTDOWN", false, e);
+}
+
+static int step_unplug(struct task *t, struct err *e)
+{
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	for (size_t i = 0; i < j.ports.n && rc == 0 && !j.simulated; i++) {
+		char tap[16], ns[32];
+
+		cloud_tap(j.cl, j.ports.v[i].id, tap);
+		cloud_netns(j.cl, j.ports.v[i].network, ns);
+		rc = tap_delete(ns, tap, e);
+	}
+	return rc;
+}
+
+/* ---- removing */
+
+/* A server whose creation never found a host has nothing anywhere. */
+static int step_remove_guest(struct task *t, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	int64_t host;
+	int rc = call_begin(t->fs, &c, e);
+
+	if (rc == 0)
+		rc = obj_int(&c, &t->obj, "host", &host, e);
+	call_end(&c);
+	c = (struct call){ 0 };
+	if (rc < 0 || !host)
+		return rc;
+	rc = step_destroy(t, e);
+	return rc ? rc : step_unplug(t, e);
+}
+
+static int step_remove_files(struct task *t, struct err *e)
+{
+	static const char *const files[] = { "disk.qcow2", "disk.qcow2.new", "console.log", "console.log.1" };
+	char path[300];
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		server_path(cloud_of(t->fs), t->obj.row.id, files[i], path, sizeof path);
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_set(e, errno, "remove %s: %m", path);
+	}
+	server_path(cloud_of(t->fs), t->obj.row.id, "", path, sizeof path);
+	return rmdir(path) < 0 && errno != ENOENT ? err_set(e, errno, "remove %s: %m", path) : 0;
+}
+
+/* ---- the lists */
+
+#define START { "host", step_host }, { "network", step_network }, { "disk", step_disk }, { "define", step_define }, { "plug", step_plug }, \
+	{ "boot", step_boot }
+
+const struct step server_create_steps[] = { START, { 0 } };
+const struct step server_start_steps[] = { START, { 0 } };
+const struct step server_stop_steps[] = { { "shutdown", step_shutdown }, { "off", step_off }, { "unplug", step_unplug }, { 0 } };
+const struct step server_reboot_steps[] = { { "shutdown", step_shutdown }, { "off", step_off }, START, { 0 } };
+const struct step server_remove_steps[] = { { "guest", step_remove_guest }, { "files", step_remove_files }, { 0 } };

@@ -1,0 +1,382 @@
+/* Images: `data` is written while queued, inspected and taken at the last close, and read when active.
+ * open(2) for writing begins the task: whoever waits waits for the upload too, and one that a crash cut off is found by its task. */
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../../backends/block/disk.h"
+#include "../tree/value.h"
+
+#define SIZE_CAP (INT64_C(1) << 40)	/* Glance's image_size_cap */
+
+/* ---- uploads under way, in memory: a process that starts finds none */
+
+static struct upload {
+	int64_t image;		/* 0: free */
+	unsigned writers;
+	bool broken;
+} uploads[256];
+static pthread_mutex_t uploads_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct upload *upload_of(int64_t image)
+{
+	for (size_t i = 0; i < ARRAY_LEN(uploads); i++)
+		if (uploads[i].image == image)
+			return &uploads[i];
+	return NULL;
+}
+
+static void data_path(struct cloud *cl, int64_t image, const char *suffix, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s/images/%ld%s", cl->data, (long)image, suffix);
+}
+
+int image_base(struct fs *fs, int64_t image, char *path, size_t size, char format[16], struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	AUTO(free) char *f = NULL;
+	struct obj o;
+
+	if (call_begin(fs, &c, e) < 0 || obj_by_id(&c, image, &o, e) < 0 || obj_text(&c, &o, "format", &f, e) < 0)
+		return -e->code;
+	if (strcmp(o.row.status, "active") != 0)
+		return err_set(e, EBUSY, "image '%s' is %s, not active", o.row.name, o.row.status);
+	data_path(cloud_of(fs), image, ".img", path, size);
+	snprintf(format, 16, "%s", strcmp(f, "iso") == 0 ? "raw" : f);
+	return access(path, R_OK) < 0 ? err_set(e, errno, "the data of image '%s': %m", o.row.name) : 0;
+}
+
+int image_virtual_gib(struct call *c, const struct obj *image, int64_t *ret, struct err *e)
+{
+	int64_t bytes;
+
+	if (obj_int(c, image, "virtual_size", &bytes, e) < 0)
+		return -e->code;
+	*ret = (bytes + (1 << 30) - 1) >> 30;
+	return 0;
+}
+
+/* ---- data: raw bytes */
+
+struct open_data {
+	struct fs *fs;
+	int64_t image;
+	bool write;
+	uint64_t size;		/* bytes of the head that came */
+	char head[65536];
+};
+
+static int data_size(struct call *c, const struct obj *o, int64_t *ret, struct err *e)
+{
+	char path[300];
+	struct stat st;
+
+	data_path(cloud_of(c->fs), o->row.id, strcmp(o->row.status, "active") == 0 ? ".img" : ".upload", path, sizeof path);
+	*ret = stat(path, &st) == 0 ? st.st_size : 0;
+	return 0;
+}
+
+static int begin_upload(struct call *c, struct obj *o, struct err *e)
+{
+	struct args none = { 0 };
+
+	pthread_mutex_lock(&uploads_lock);
+	struct upload *u = upload_of(o->row.id);
+	bool joins = u && u->writers;
+	if (!u)
+		u = upload_of(0);
+	if (u)
+		*u = (struct upload){ o->row.id, (joins ? u->writers : 0) + 1, joins && u->broken };
+	pthread_mutex_unlock(&uploads_lock);
+	if (!u)
+		return err_set(e, EBUSY, "too many uploads at once");
+	return joins ? 0 : obj_verb(c, o, "upload", &none, e);
+}
+
+static void end_upload(struct fs *fs, int64_t image, bool whole)
+{
+	pthread_mutex_lock(&uploads_lock);
+	struct upload *u = upload_of(image);
+	if (u) {
+		u->broken |= !whole;
+		u->writers--;
+		if (!u->writers && !u->broken)
+			u->image = -image;	/* closed well: the task takes it */
+	}
+	pthread_mutex_unlock(&uploads_lock);
+	task_poke(fs, image);
+}
+
+static int open_data(struct call *c, struct obj *o, bool write, bool truncate, int *fd, void **ret, struct err *e)
+{
+	AUTO(free) struct open_data *d = calloc(1, sizeof *d);
+	char path[300];
+
+	if (!d)
+		return err_set(e, ENOMEM, "%m");
+	d->fs = c->fs;
+	d->image = o->row.id;
+	if (!write && strcmp(o->row.status, "active") != 0)
+		return err_set(e, EBUSY, "image '%s' is %s; its data can be read when it is active", o->row.name, o->row.status);
+	if (write && word_in("active deactivated", o->row.status))
+		return err_set(e, EPERM, "the data of an image is fixed once it is %s", o->row.status);
+	if (write && begin_upload(c, o, e) < 0)
+		return -e->code;
+	d->write = write;
+	data_path(cloud_of(c->fs), o->row.id, write ? ".upload" : ".img", path, sizeof path);
+	*fd = open(path, write ? O_RDWR | O_CREAT | O_CLOEXEC | (truncate ? O_TRUNC : 0) : O_RDONLY | O_CLOEXEC, 0600);
+	if (*fd < 0) {
+		int why = errno;
+
+		if (write)
+			end_upload(c->fs, o->row.id, false);
+		return err_set(e, why, "open the data of image '%s': %m", o->row.name);
+	}
+	*ret = steal_ptr(&d);
+	return 0;
+}
+
+/* The header comes with the first writes: what names a file of the host's is refused at once. */
+static int check_data(void *h, const char *buf, size_t size, int64_t offset, struct err *e)
+{
+	struct open_data *d = h;
+
+	if (offset + (int64_t)size > SIZE_CAP)
+		return err_set(e, EFBIG, "an image of more than 1 TiB");
+	if (offset < 0 || (uint64_t)offset > d->size || offset >= (int64_t)sizeof d->head)
+		return 0;
+	size_t n = sizeof d->head - (size_t)offset < size ? sizeof d->head - (size_t)offset : size;
+	memcpy(d->head + offset, buf, n);
+	if ((size_t)offset + n > d->size)
+		d->size = (size_t)offset + n;
+	if (disk_header_check(d->head, d->size, e) == 0)
+		return 0;
+	pthread_mutex_lock(&uploads_lock);
+	struct upload *u = upload_of(d->image);
+	if (u)
+		u->broken = true;
+	pthread_mutex_unlock(&uploads_lock);
+	return -e->code;
+}
+
+static int close_data(struct call *c, struct obj *o, void *h, bool whole, struct err *e)
+{
+	end_upload(c->fs, o->row.id, whole);
+	((struct open_data *)h)->write = false;
+	return 0;
+}
+
+/* Without a close before: its open was not recorded. */
+static void release_data(void *h)
+{
+	struct open_data *d = h;
+
+	if (d && d->write)
+		end_upload(d->fs, d->image, false);
+	free(d);
+}
+
+static const struct bytes image_bytes = { data_size, open_data, check_data, close_data, release_data };
+
+/* ---- the task: receive, inspect, check, take */
+
+static int step_receive(struct task *t, struct err *e)
+{
+	int64_t id = t->obj.row.id;
+	int rc = 1;
+
+	pthread_mutex_lock(&uploads_lock);
+	struct upload *done = upload_of(-id), *u = upload_of(id);
+	if (done)
+		rc = 0;		/* stays marked until the task is over */
+	else if (!u || (!u->writers && u->broken))
+		rc = err_set(e, EINTR, "the upload was interrupted; write data again");
+	if (rc < 0 && u)
+		u->image = 0;
+	pthread_mutex_unlock(&uploads_lock);
+	t->patient = true;
+	t->again_ms = 1000;
+	return rc;
+}
+
+static void forget_upload(int64_t image)
+{
+	pthread_mutex_lock(&uploads_lock);
+	struct upload *u = upload_of(-image);
+	if (u)
+		u->image = 0;
+	pthread_mutex_unlock(&uploads_lock);
+}
+
+/* `sha256:HEX`, `md5:HEX`: what the user said it would be. */
+static int check_hash(const char *path, const char *want, struct err *e)
+{
+	char algo[32], hex[129];
+	const char *colon = strchr(want, ':');
+
+	if (!colon || colon - want >= (ptrdiff_t)sizeof algo)
+		return 0;
+	snprintf(algo, sizeof algo, "%.*s", (int)(colon - want), want);
+	if (disk_digest(path, algo, hex, e) < 0)
+		return -e->code;
+	return strcasecmp(hex, colon + 1) == 0 ? 0 : err_set(e, EBADMSG, "the data's %s is %s, not %s", algo, hex, colon + 1);
+}
+
+static int record(struct task *t, const struct disk_info *info, const char *md5, uint64_t bytes, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct obj o;
+
+	if (call_begin(t->fs, &c, e) < 0 || call_write(&c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
+	    obj_set_text(&c, &o, "format", info->format, e) < 0 || obj_set_int(&c, &o, "virtual_size", (int64_t)info->virtual_size, e) < 0 ||
+	    obj_set_text(&c, &o, "checksum", md5, e) < 0 || obj_set_int(&c, &o, "size", (int64_t)bytes, e) < 0)
+		return -e->code;
+	changed(&c, &o, CH_VALUES);
+	return call_commit(&c, e);
+}
+
+/* Readable by the guests' user and nobody else; on disk before anything refers to it. */
+static int settle_file(struct cloud *cl, const char *from, const char *to, struct err *e)
+{
+	AUTO(close) int fd = open(from, O_RDONLY | O_CLOEXEC);
+	struct passwd *pw = getpwnam(cl->cfg.guest_user);
+
+	if (fd < 0 || fchown(fd, 0, pw ? pw->pw_gid : 0) < 0 || fchmod(fd, 0440) < 0 || fsync(fd) < 0)
+		return err_set(e, errno, "keep the data: %m");
+	return rename(from, to) < 0 ? err_set(e, errno, "keep the data: %m") : 0;
+}
+
+static int inspect(struct task *t, const char *from, const char *to, struct err *e)
+{
+	struct cloud *cl = cloud_of(t->fs);
+	AUTO(call_end) struct call c = { 0 };
+	AUTO(free) char *hash = NULL, *format = NULL, *checksum = NULL;
+	struct disk_info info;
+	int64_t size;
+	uint64_t bytes;
+	char md5[33];
+
+	if (call_begin(t->fs, &c, e) < 0 || obj_text(&c, &t->obj, "hash", &hash, e) < 0 || obj_text(&c, &t->obj, "format", &format, e) < 0 ||
+	    obj_text(&c, &t->obj, "checksum", &checksum, e) < 0 || obj_int(&c, &t->obj, "size", &size, e) < 0)
+		return -e->code;
+	call_end(&c);
+	c = (struct call){ 0 };
+	if (disk_inspect(from, cl->cfg.guest_user, &info, e) < 0 || disk_md5(from, md5, &bytes, e) < 0)
+		return -e->code;
+	/* what is given is checked only while it was given by the user: an earlier take's own words are not */
+	if (!*checksum && size && bytes != (uint64_t)size)
+		return err_set(e, EBADMSG, "%lu bytes came; size says %ld", (unsigned long)bytes, (long)size);
+	if (!*checksum && *format && strcmp(format, info.format) != 0)
+		return err_set(e, EBADMSG, "the data is %s; format says %s", info.format, format);
+	if (check_hash(from, hash, e) < 0 || record(t, &info, md5, bytes, e) < 0)
+		return -e->code;
+	return settle_file(cl, from, to, e);
+}
+
+static int step_take(struct task *t, struct err *e)
+{
+	char from[300], to[300];
+	int rc = 0;
+
+	data_path(cloud_of(t->fs), t->obj.row.id, ".upload", from, sizeof from);
+	data_path(cloud_of(t->fs), t->obj.row.id, ".img", to, sizeof to);
+	if (access(from, F_OK) == 0 || access(to, F_OK) < 0)
+		rc = inspect(t, from, to, e);
+	if (rc < 0)
+		unlink(from);
+	forget_upload(t->obj.row.id);
+	return rc;
+}
+
+static const struct step upload_steps[] = { { "receive", step_receive }, { "inspect", step_take }, { 0 } };
+
+static int step_remove(struct task *t, struct err *e)
+{
+	static const char *const suffixes[] = { ".img", ".upload" };
+	char path[300];
+
+	forget_upload(t->obj.row.id);
+	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+		data_path(cloud_of(t->fs), t->obj.row.id, suffixes[i], path, sizeof path);
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_set(e, errno, "remove %s: %m", path);
+	}
+	return 0;
+}
+
+static const struct step remove_steps[] = { { "data", step_remove }, { 0 } };
+
+/* ---- values */
+
+static int check_image_hash(struct call *c, struct obj *o, const char *text, struct err *e)
+{
+	static const struct { const char *algo; size_t len; } known[] = { { "md5", 32 }, { "sha1", 40 }, { "sha256", 64 }, { "sha512", 128 } };
+
+	if (!*text)
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		size_t n = strlen(known[i].algo);
+
+		if (strncmp(text, known[i].algo, n) == 0 && text[n] == ':' && strlen(text + n + 1) == known[i].len &&
+		    !text[n + 1 + strspn(text + n + 1, "0123456789abcdefABCDEF")])
+			return 0;
+	}
+	return err_set(e, EINVAL, "'%s' is not md5:, sha1:, sha256: or sha512: and the digits", text);
+}
+
+/* format, size and hash may be said while nothing came yet. */
+static int check_queued(struct call *c, struct obj *o, const char *text, struct err *e)
+{
+	return word_in("queued DRAFT", o->row.status) ? 0 : err_set(e, EPERM, "it is fixed once the image is %s", o->row.status);
+}
+
+static int check_hash_queued(struct call *c, struct obj *o, const char *text, struct err *e)
+{
+	int rc = check_queued(c, o, text, e);
+
+	return rc < 0 ? rc : check_image_hash(c, o, text, e);
+}
+
+static const struct file image_files[] = {
+	{ "format", .flags = F_PARAM | F_WRITE | F_OBSERVED, .type = T_WORD, .words = "qcow2 raw vmdk vdi vhdx iso", .column = "format", .check = check_queued, .help = "found from the bytes; given before, it must agree" },
+	{ "size", .flags = F_PARAM | F_WRITE | F_OBSERVED, .type = T_BYTES, .column = "size", .max = INT64_C(1) << 40, .check = check_queued, .help = "bytes of data; given before, it must agree" },
+	{ "hash", .flags = F_PARAM | F_WRITE, .type = T_TEXT, .column = "hash", .max = 140, .check = check_hash_queued, .help = "`sha256:...`, `md5:...`: the data must have it" },
+	{ "virtual-size", .type = T_BYTES, .column = "virtual_size", .help = "bytes of the disk inside" },
+	{ "checksum", .type = T_TEXT, .column = "checksum", .help = "MD5 of the data" },
+	{ "visibility", .flags = F_WRITE, .type = T_WORD, .words = "private shared community public", .column = "visibility", .help = "public: every tenant may use it" },
+	{ "min-disk", .flags = F_WRITE, .type = T_GIB, .column = "min_disk", .max = 1048576, .help = "GiB a server's disk must have" },
+	{ "min-ram", .flags = F_WRITE, .type = T_MIB, .column = "min_ram", .max = 16777216, .help = "MiB of memory a server must have" },
+	{ "data", .flags = F_BYTES | F_HIDDEN, .bytes = &image_bytes, .help = "the bytes: written with cp while queued, read when active" },
+	{ 0 }
+};
+
+static int refuse_data(struct call *c, struct obj *o, const struct args *a, struct err *e)
+{
+	char path[300];
+
+	data_path(cloud_of(c->fs), o->row.id, ".img", path, sizeof path);
+	return access(path, F_OK) == 0 ? 0 : err_set(e, EINVAL, "image '%s' has no data; cp it to its file data", o->row.name);
+}
+
+static const struct verb image_verbs[] = {
+	{ "create", "DRAFT", NULL, "queued", .help = "mkdir did it" },
+	{ "upload", "queued", "saving", "active", "queued", NULL, NULL, upload_steps, "begun by writing data" },
+	{ "deactivate", "active", NULL, "deactivated", .help = "no new server may use it" },
+	{ "activate", "deactivated", NULL, "active", .begin = refuse_data, .help = "servers may use it again" },
+	{ 0 }
+};
+
+const struct kind image_kind = {
+	.no = 5, .name = "image", .dir = "images", .parent = &tenant_kind, .table = "image", .view = "image_v", .flags = K_LIVE,
+	.statuses = "queued DRAFT saving importing active deactivated deleted", .broken = "queued", .gone = "deleted", .files = image_files,
+	.verbs = image_verbs, .remove = remove_steps, .open_view = "open", .columns = "format size virtual-size visibility checksum",
+	.help = "disks that servers begin as",
+	.example = "  mkdir images/tiny && cp tiny.qcow2 images/tiny/data && cat images/tiny/wait\n",
+};

@@ -1,0 +1,18 @@
+/* Networks, as servers and the running process use them. */
+#pragma once
+
+#include "../../backends/state/cloud.h"
+#include "../cloud.h"
+
+/* In the transaction that creates a server: a port on that network with an address of its own.  address "": the next free one. */
+int port_allocate(struct call *c, const struct obj *network, const struct obj *server, int nic, const char *address, struct err *e);
+/* Its ports' names are free at once; their rows go with the server's. */
+int ports_going(struct call *c, const struct obj *server, struct err *e);
+int ports_left(struct call *c, const struct obj *server, struct err *e);
+/* Namespace, bridge, DHCP with all present reservations: made or mended.  May block. */
+int network_up(struct cloud *cl, int64_t network, struct err *e);
+/* A thread (arg: struct cloud): every network, so that those of an earlier boot of the machine are there again. */
+void *networks_start(void *arg);
+void network_health(struct cloud *cl, FILE *out);
+/* Nova's hostname of a server: letters, digits, dots and hyphens of its name, else server-UUID. */
+void host_name(const char *name, const char *uuid, char ret[64]);

@@ -1,0 +1,232 @@
+/* cirrusfs mount: serves a store at a directory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../backends/base/log.h"
+#include "../fs/tree/fuse.h"
+#include "tools.h"
+
+#define LEAVING_S 30	/* how long a process that is leaving the store is waited for */
+
+const struct option_line mount_options[] = {
+	{ "-f", NULL, "stay in the foreground; the log goes to standard error" },
+	{ "-o", "OPT,...", "mount options; those of fstab (defaults, noauto, nofail, _netdev, x-...) are accepted" },
+	{ 0 }
+};
+
+struct request {
+	const char *store, *mountpoint;
+	bool foreground;
+	char opts[1024];
+};
+
+/* fstab's own words mean nothing to the kernel here. */
+static void add_options(struct request *r, const char *list)
+{
+	static const char ignored[] = "rw defaults auto noauto user nouser users owner group nofail _netdev exec noexec suid nosuid dev nodev "
+		"relatime noatime async";
+	char *copy = strdup(list);
+
+	for (char *save, *o = copy ? strtok_r(copy, ",", &save) : NULL; o; o = strtok_r(NULL, ",", &save)) {
+		size_t n = strlen(r->opts);
+
+		if (word_in(ignored, o) || strncmp(o, "x-", 2) == 0 || strncmp(o, "comment=", 8) == 0)
+			continue;
+		snprintf(r->opts + n, sizeof r->opts - n, "%s%s", n ? "," : "", o);
+	}
+	free(copy);
+}
+
+static bool parse(int argc, char **argv, struct request *r)
+{
+	const char *places[2] = { NULL, NULL };
+	int n = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "-f") == 0)
+			r->foreground = true;
+		else if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
+			add_options(r, argv[++i]);
+		else if (strncmp(argv[i], "-o", 2) == 0 && argv[i][2])
+			add_options(r, argv[i] + 2);
+		else if (strcmp(argv[i], "--") == 0)
+			continue;
+		else if (argv[i][0] == '-' || n == 2)
+			return false;
+		else
+			places[n++] = argv[i];
+	}
+	r->store = n == 2 ? places[0] : DEFAULT_STORE;
+	r->mountpoint = n ? places[n - 1] : NULL;
+	return n > 0;
+}
+
+/* Is there a mount of ours at that place? */
+static bool is_mounted(const char *mountpoint)
+{
+	AUTO(fclose) FILE *f = fopen("/proc/self/mountinfo", "re");
+	AUTO(free) char *line = NULL;
+	char at[PATH_MAX], rest[256];
+	size_t size = 0;
+
+	while (f && getline(&line, &size, f) > 0) {
+		const char *dash = strstr(line, " - ");
+
+		if (dash && sscanf(line, "%*s %*s %*s %*s %4095s", at) == 1 && sscanf(dash, " - %255s", rest) == 1 &&
+		    strcmp(at, mountpoint) == 0 && strcmp(rest, "fuse.cirrusfs") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The directory's absolute path; a mount of ours there whose process died is detached first. */
+static int prepare_mountpoint(struct request *r, char *ret, struct err *e)
+{
+	struct stat st;
+
+	if (stat(r->mountpoint, &st) < 0 && errno == ENOTCONN) {
+		char dir[PATH_MAX], path[PATH_MAX + 256];
+		const char *slash;
+
+		snprintf(path, sizeof path, "%s", r->mountpoint);
+		while (strlen(path) > 1 && path[strlen(path) - 1] == '/')
+			path[strlen(path) - 1] = '\0';
+		slash = strrchr(path, '/');
+		snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+		if (!realpath(*dir ? dir : "/", ret))
+			return err_set(e, errno, "mount point %s: %m", r->mountpoint);
+		snprintf(path, sizeof path, "%s/%s", ret, slash ? slash + 1 : r->mountpoint);
+		if (is_mounted(path) && umount2(path, MNT_DETACH) < 0)
+			return err_set(e, errno, "detach the dead mount at %s: %m", path);
+	}
+	if (!realpath(r->mountpoint, ret) || stat(ret, &st) < 0)
+		return err_set(e, errno, "mount point %s: %m", r->mountpoint);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ENOTDIR, "mount point %s is not a directory", r->mountpoint);
+	if (is_mounted(ret))
+		return err_set(e, EBUSY, "a cloud is mounted at %s already", ret);
+	return 0;
+}
+
+/* Another process may be about to let go of the store: it is not mounted any more. */
+static int open_store(const char *store, struct cloud **ret, struct err *e)
+{
+	char mountpoint[PATH_MAX];
+	pid_t pid;
+
+	for (int i = 0; ; i++) {
+		struct err ignored = { 0 };
+		int rc = cloud_open(store, false, ret, e);
+
+		if (rc != -EBUSY || i >= LEAVING_S * 10)
+			return rc;
+		if (cloud_holder(store, &pid, mountpoint, sizeof mountpoint, &ignored) > 0 && (!*mountpoint || is_mounted(mountpoint)) && i >= 3)
+			return rc;
+		usleep(100000);
+	}
+}
+
+/* The child's word to the one who waits: "" it answers, else the sentence. */
+static void report(int fd, const char *text)
+{
+	if (fd < 0)
+		return;
+	if (write(fd, text, strlen(text) + 1) < 0)
+		log_error("%s", text);
+	close(fd);
+}
+
+static int serve(struct request *r, const char *mountpoint, int tell, struct err *e)
+{
+	struct server *server = NULL;
+	struct cloud *c;
+	sigset_t ours;
+
+	/* those signals are the main thread's: all others are started with them blocked */
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &ours, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (open_store(r->store, &c, e) < 0)
+		return -e->code;
+	c->fs.mountpoint = strdup(mountpoint);
+	if (!r->foreground)
+		cloud_log(c);
+	int rc = cloud_start(c, e);
+	if (rc == 0)
+		rc = server_mount(&c->fs, r->opts, &server, e);
+	if (rc == 0) {
+		cloud_note_mount(c, mountpoint);
+		log_info("store %s at %s", c->fs.store, mountpoint);
+		report(tell, "");
+		pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+		rc = server_run(server, e);
+		log_info("unmounted");
+	}
+	cloud_stop(c);
+	if (server)
+		server_free(server);
+	cloud_close(c);
+	return rc;
+}
+
+static int detach(struct request *r, const char *mountpoint, struct err *e)
+{
+	int p[2], null;
+	char text[sizeof e->msg] = "the process ended without a word";
+	struct stat st;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_set(e, errno, "start: %m");
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_set(e, errno, "start: %m");
+	if (pid == 0) {
+		close(p[0]);
+		setsid();
+		null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		dup2(null, 0);
+		dup2(null, 1);
+		if (serve(r, mountpoint, p[1], e) < 0) {
+			report(p[1], e->msg);
+			log_error("%s", e->msg);
+		}
+		_exit(e->code ? 1 : 0);
+	}
+	close(p[1]);
+	ssize_t n = read(p[0], text, sizeof text - 1);
+	if (n > 0)
+		text[n] = '\0';
+	close(p[0]);
+	if (n <= 0 || *text)
+		return err_set(e, EIO, "%s", text);
+	return stat(mountpoint, &st) < 0 ? err_set(e, errno, "%s: %m", mountpoint) : 0;
+}
+
+int cmd_mount(int argc, char **argv)
+{
+	struct request r = { 0 };
+	char mountpoint[PATH_MAX];
+	struct err e = { 0 };
+
+	if (!parse(argc, argv, &r))
+		return usage("mount");
+	if (geteuid() != 0) {
+		err_set(&e, EPERM, "only root may mount a store");
+		return die(&e);
+	}
+	if (prepare_mountpoint(&r, mountpoint, &e) < 0)
+		return die(&e);
+	int rc = r.foreground ? serve(&r, mountpoint, -1, &e) : detach(&r, mountpoint, &e);
+	return rc < 0 ? die(&e) : 0;
+}
