@@ -272,6 +272,7 @@ void cloud_close(struct cloud *c)
 {
 	sessions_free(&c->fs);
 	scratch_free(&c->fs);
+	waits_free(&c->fs);
 	if (c->fs.state)
 		state_close(c->fs.state);
 	if (c->lock >= 0)

@@ -33,7 +33,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	int len = snprintf(line, sizeof line, "%s.%03ldZ %s %s\n", at, now.tv_nsec / 1000000, words[level], text);
+	if (len > (int)sizeof line - 1)
+		len = sizeof line - 1;
 	if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
-		;	/* nowhere left to say it */
+		max_level = LOG_ERROR;	/* nowhere left to say it */
 	errno = saved;
 }

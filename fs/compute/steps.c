@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "../../backends/base/dir.h"
 #include "../../backends/block/disk.h"
 #include "../../backends/network/net.h"
 #include "../../backends/state/cloud.h"
@@ -288,16 +289,10 @@ static int step_remove_guest(struct task *t, struct err *e)
 
 static int step_remove_files(struct task *t, struct err *e)
 {
-	static const char *const files[] = { "disk.qcow2", "disk.qcow2.new", "console.log", "console.log.1" };
 	char path[300];
 
-	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		server_path(cloud_of(t->fs), t->obj.row.id, files[i], path, sizeof path);
-		if (unlink(path) < 0 && errno != ENOENT)
-			return err_set(e, errno, "remove %s: %m", path);
-	}
 	server_path(cloud_of(t->fs), t->obj.row.id, "", path, sizeof path);
-	return rmdir(path) < 0 && errno != ENOENT ? err_set(e, errno, "remove %s: %m", path) : 0;
+	return dir_remove(path, e);
 }
 
 /* ---- the lists */

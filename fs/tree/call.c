@@ -71,7 +71,7 @@ void call_end(struct call *c)
 		return;
 	if (c->tx.open)
 		tx_rollback(&c->tx);
-	else if (c->db)
+	else if (c->db && c->db != c->tx.db)	/* the writer's is not the pool's */
 		db_done(c->db);
 	c->db = NULL;
 	free(c->changes);

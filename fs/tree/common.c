@@ -134,7 +134,7 @@ static int show_ctl(struct call *c, const struct obj *o, FILE *out, struct err *
 
 const struct file common_files[] = {
 	{ "ctl", .flags = F_WRITE | F_CONTROL | F_LIVE, .show = show_ctl, .help = "commands; reading lists the verbs valid now" },
-	{ "spec", .flags = F_WRITE | F_CONTROL, .type = T_DOC, .help = "document: what was asked, a key=value a line; writing it changes what may change" },
+	{ "spec", .flags = F_WRITE | F_CONTROL | F_LIVE, .type = T_DOC, .help = "document: what was asked, a key=value a line; writing it changes what may change" },
 	{ "json", .help = "all of it as JSON" },
 	{ "error", .show = show_error, .help = "newline, or `TIME ERRNO REQUEST-ID` and why the last task or command failed" },
 	{ "status", .flags = F_ONLY_STATUS, .show = show_status, .help = "present status" },

@@ -162,7 +162,7 @@ static void reply_node(struct req *r, struct node n, struct node dir, const char
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node dir = node_of(parent), n;
 
 	if (req_begin(&r, req) < 0)
@@ -185,7 +185,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node n = node_of(ino);
 	uint64_t before = change_no(n.row);
 	struct node_attr a;
@@ -234,7 +234,7 @@ static int set_attr(struct req *r, struct node n, struct stat *st, int to_set, s
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node n = node_of(ino);
 	struct node_attr a;
 	struct stat now;
@@ -254,7 +254,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	char target[4096];
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 
 	if (req_begin(&r, req) < 0)
 		return;
@@ -296,7 +296,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	AUTO(free) char *buf = malloc(size);
 	struct node dir = node_of(ino), up;
 
@@ -358,7 +358,7 @@ static int read_again(struct req *r)
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node dir = node_of(parent), n;
 	const struct kind *k;
 
@@ -417,7 +417,7 @@ static int do_rmdir(struct req *r, struct node dir, const char *name)
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node dir = node_of(parent);
 
 	if (req_begin(&r, req) < 0)
@@ -474,7 +474,7 @@ static int do_unlink(struct req *r, struct node dir, const char *name)
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node dir = node_of(parent);
 
 	if (req_begin(&r, req) < 0)
@@ -540,7 +540,7 @@ static int do_symlink(struct req *r, const char *target, struct node dir, const 
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node dir = node_of(parent), n;
 
 	if (req_begin(&r, req) < 0)
@@ -556,7 +556,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 
 	if (req_begin(&r, req) < 0)
 		return;
@@ -631,7 +631,7 @@ static int do_rename(struct req *r, struct node from, const char *name, struct n
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 
 	if (req_begin(&r, req) < 0)
 		return;
@@ -663,7 +663,7 @@ static void open_flags(struct fs *fs, const struct handle *h, struct fuse_file_i
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node n = node_of(ino);
 	struct handle *h;
 
@@ -683,7 +683,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 /* open(O_CREAT): a key, a scratch file. */
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 	struct node dir = node_of(parent), n;
 	const struct kind *k;
 	struct fuse_entry_param ep;
@@ -751,7 +751,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	AUTO(free) char *owned = NULL;
 	const char *buf;
 	size_t len;
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 
 	if (h->type == H_WAIT) {
 		read_wait(req, h, size, off);
@@ -795,14 +795,14 @@ static void reply_written(void *arg)
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_at(fi);
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 
-	if (h->type == H_SCRATCH || h->type == H_BYTES || req_begin(&r, req) < 0) {
+	if (h->type == H_SCRATCH || h->type == H_BYTES) {	/* bytes need no state */
 		r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
-		if (h->type != H_SCRATCH && h->type != H_BYTES)
-			return;
 		r.c.fs = r.fs;
 	} else {
+		if (req_begin(&r, req) < 0)
+			return;
 		who(&r);
 	}
 	int64_t n = handle_write(&r.c, h, buf, size, off, &r.e);
@@ -829,7 +829,7 @@ static void reply_flushed(void *req)
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_at(fi);
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 
 	if (!h->writable || h->type == H_SCRATCH || h->type == H_TEXT) {
 		fuse_reply_err(req, 0);
@@ -851,7 +851,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct handle *h = handle_at(fi);
 	struct node n = h->n;
-	AUTO_REQ r;
+	AUTO_REQ r = { 0 };
 
 	if (req_begin(&r, req) < 0)
 		return;

@@ -41,3 +41,4 @@ void waits_check(struct fs *fs, const struct change *ch);
 /* EINTR for all, and for all that come. */
 void waits_end(struct fs *fs);
 int waits_init(struct fs *fs, struct err *e);
+void waits_free(struct fs *fs);

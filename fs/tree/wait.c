@@ -299,6 +299,12 @@ void waits_check(struct fs *fs, const struct change *ch)
 	}
 }
 
+void waits_free(struct fs *fs)
+{
+	free(fs->waits);
+	fs->waits = NULL;
+}
+
 void waits_end(struct fs *fs)
 {
 	struct waits *w = fs->waits;

@@ -1,0 +1,96 @@
+# Sourced by every test of a mounted tree (tests/mount, tests/guest).  A test file is a shell script: it makes a cloud, says facts, and ends with
+# `finish`.  It runs in mount, network and process namespaces of its own (below), so nothing of it is left when it ends, however it ends.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   cloud_up                          # a store in $STORE, mounted at $CLOUD; arguments are lines for its config
+#   is "a tenant appears" "$(ls -d $CLOUD/tenants/acme)" "$CLOUD/tenants/acme"
+#   fails "ENOENT ... no flavor" sh -c 'echo "create a flavor=none" > ctl'
+#   finish
+
+TOP=$(cd "$(dirname "$0")/../.." && pwd)
+CIRRUSFS=${CIRRUSFS:-$TOP/build/cirrusfs}
+TINY=${TINY:-$TOP/build/guest/tiny.qcow2}
+
+# Once more, alone: as process 1 of its own world (bash reaps what is orphaned there).
+if [ -z "${CFS_ALONE:-}" ]; then
+	export CFS_ALONE=1
+	exec unshare --mount --net --pid --fork --kill-child --propagation private bash "$0" "$@"
+fi
+mount -t proc proc /proc
+mount -t tmpfs tmpfs /run
+ip link set lo up
+WORK=$(mktemp -d)
+chmod 711 "$WORK"
+trap 'cd /; umount -l "$CLOUD" 2>/dev/null; rm -rf "$WORK"' EXIT
+STORE=$WORK/store
+CLOUD=$WORK/cloud
+mkdir "$CLOUD"
+n=0 bad=0
+
+# cloud_up [LINE...]: makes (or finds) the store and mounts it.
+cloud_up() {
+	if [ ! -e "$STORE/state.db" ]; then
+		"$CIRRUSFS" init "$STORE" > /dev/null || exit 99
+		printf 'virt-type = qemu\n' >> "$STORE/config"
+	fi
+	for line; do printf '%s\n' "$line" >> "$STORE/config"; done
+	"$CIRRUSFS" mount "$STORE" "$CLOUD" || exit 99
+}
+# cloud_down: unmounts and waits for the process.
+cloud_down() {
+	umount "$CLOUD"
+	cloud_gone
+}
+cloud_pid() { cut -d' ' -f1 "$STORE/lock"; }
+cloud_gone() {
+	for _ in $(seq 300); do kill -0 "$(cloud_pid)" 2> /dev/null || return 0; sleep 0.1; done
+	return 1
+}
+# cloud_kill: kill -9, then detach the dead mount.
+cloud_kill() {
+	pid=$(cloud_pid)
+	kill -9 "$pid"
+	while kill -0 "$pid" 2> /dev/null; do sleep 0.05; done
+	umount -l "$CLOUD" 2> /dev/null
+}
+
+report() { # STATUS NAME [REMARK...]
+	n=$((n + 1))
+	name=$2
+	if [ "$1" = 0 ]; then echo "ok $n - $name"; else bad=$((bad + 1)); echo "not ok $n - $name"; fi
+	shift 2
+	for line; do printf '%s\n' "$line" | sed 's/^/#   /'; done
+}
+# is NAME GOT WANTED: equal texts.
+is() { if [ "$2" = "$3" ]; then report 0 "$1"; else report 1 "$1" "got:    $2" "wanted: $3"; fi; }
+# like NAME GOT PATTERN: the text matches a shell pattern.
+like() { case "$2" in $3) report 0 "$1" ;; *) report 1 "$1" "got:    $2" "wanted: $3" ;; esac; }
+# works NAME COMMAND...: exit status 0.
+works() { name=$1; shift; if out=$("$@" 2>&1); then report 0 "$name"; else report 1 "$name" "status $?: $out" "$(head -n 1 "$CLOUD/last-error" 2>/dev/null)"; fi; }
+# refused NAME PATTERN COMMAND...: it fails, and the newest line of last-error matches.  The command runs in this shell's session.
+refused() {
+	name=$1 pattern=$2
+	shift 2
+	if out=$("$@" 2>&1); then report 1 "$name" "it was not refused: $out"; return; fi
+	like "$name" "$(head -n 1 "$CLOUD/last-error")" "$pattern"
+}
+# fails NAME COMMAND...: exit status not 0.
+fails() { name=$1; shift; if out=$("$@" 2>&1); then report 1 "$name" "it did not fail: $out"; else report 0 "$name"; fi; }
+# put TEXT FILE: one write.
+put() { printf '%s\n' "$1" > "$2"; }
+# until_true SECONDS COMMAND...: tries again and again.
+until_true() {
+	end=$(($(date +%s) + $1))
+	shift
+	until "$@" > /dev/null 2>&1; do
+		[ "$(date +%s)" -lt "$end" ] || return 1
+		sleep 0.2
+	done
+}
+# http NETNS ADDRESS: what the guest answers.
+http() { ip netns exec "$1" curl -s -m 5 "http://$2/"; }
+finish() {
+	echo "1..$n"
+	[ "$bad" = 0 ]
+	exit
+}
