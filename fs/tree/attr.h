@@ -23,3 +23,5 @@ const struct file *file_find(const struct kind *k, const char *name);
 bool file_settable(const struct file *f);
 /* Every NEEDED parameter has a value? EINVAL naming the first without. */
 int params_complete(struct call *c, const struct obj *o, struct err *e);
+/* Have objects of that kind collections of their own (so that their spec is a script)? */
+bool has_collections(struct fs *fs, const struct kind *k);

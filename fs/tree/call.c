@@ -147,7 +147,7 @@ int event_put(struct call *c, const struct obj *o, const char *verb, const char 
 	struct obj tenant = { 0 };
 	size_t len;
 
-	if (obj_path(c, o, path, sizeof path, e) < 0 || (o->row.tenant && obj_by_id(c, o->row.tenant, &tenant, e) < 0))
+	if (obj_name_path(c, o, path, sizeof path, e) < 0 || (o->row.tenant && obj_by_id(c, o->row.tenant, &tenant, e) < 0))
 		return -e->code;
 	FILE *f = open_memstream(&line, &len);
 	if (!f)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
-#include <linux/fs.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include "../../backends/base/log.h"
 #include "attr.h"
 #include "handle.h"
+#include "names.h"
 #include "notify.h"
 #include "scratch.h"
 #include "session.h"
@@ -45,6 +45,7 @@ static const struct who *who(struct req *r)
 	if (!r->known) {
 		who_of(&r->who, fuse_req_ctx(r->req)->uid, fuse_req_ctx(r->req)->pid);
 		r->c.who = r->who;
+		r->c.tid = r->tid;
 		r->known = true;
 	}
 	return &r->who;
@@ -179,6 +180,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	notify_seen(dir.row);
 	if (node_lookup(&r.c, dir, name, &n, &r.e) < 0 && !(r.e.code == ENOENT && scratch_lookup(r.fs, dir, name, &n)))
 		fail_quietly(&r);
+	else if (doc_hidden(r.fs, n, false))
+		fuse_reply_err(req, ENOENT);
 	else
 		reply_node(&r, n, dir, name);
 }
@@ -323,34 +326,6 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
 
 /* ---- names made and removed; the kernel holds the directory's lock, so the answer goes before what follows from it */
 
-static int new_name(struct req *r, const char *name)
-{
-	return check_name(name, &r->e);
-}
-
-/* What may be made in that directory. */
-static int make_object(struct req *r, struct node dir, const char *name, struct node *made)
-{
-	const struct kind *k = node_kind(r->fs, dir);
-	struct args none = { 0 };
-	struct obj parent, o;
-	int rc;
-
-	if (node_type(r->fs, dir) != N_COLLECTION)
-		return err_set(&r->e, EPERM, "nothing can be made here%s%s", node_type(r->fs, dir) == N_VIEW ? "; make it in its tenant's " : "",
-			       node_type(r->fs, dir) == N_VIEW ? k->dir : "");
-	r->c.hold = true;
-	if (call_write(&r->c, &r->e) < 0 || obj_by_id(&r->c, dir.row, &parent, &r->e) < 0)
-		return -r->e.code;
-	rc = k->flags & K_LIVE ? obj_create(&r->c, k, &parent, name, &none, &o, &r->e) :
-		obj_draft(&r->c, k, &parent, name, &o, &r->e);
-	if (rc == 0)
-		rc = call_commit(&r->c, &r->e);
-	if (rc == 0)
-		*made = (struct node){ .by_id = dir.by_id, .kind = k->no, .row = o.row.id };
-	return rc;
-}
-
 static int read_again(struct req *r)
 {
 	return db_reader(r->fs->state, &r->c.db, &r->e);
@@ -366,9 +341,9 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		return;
 	who(&r);
 	k = node_kind(r.fs, dir);
-	if (new_name(&r, name) == 0 && node_type(r.fs, dir) == N_COLLECTION && k->flags & K_FILE)
+	if (check_name(name, &r.e) == 0 && node_type(r.fs, dir) == N_COLLECTION && k->flags & K_FILE)
 		err_set(&r.e, EPERM, "a %s is a file, not a directory", k->name);
-	if (r.e.code || make_object(&r, dir, name, &n) < 0 || read_again(&r) < 0) {
+	if (r.e.code || name_make(&r.c, dir, name, &n, &r.e) < 0 || read_again(&r) < 0) {
 		fail(&r, dir, name);
 		return;
 	}
@@ -383,38 +358,6 @@ static void reply_ok(struct req *r)
 	call_announce(&r->c);
 }
 
-static int remove_object(struct req *r, struct node dir, struct node n)
-{
-	struct obj o;
-	int rc;
-
-	r->c.hold = true;
-	r->c.kernel_knows = dir.by_id ? 0 : n.row;
-	rc = call_write(&r->c, &r->e);
-	if (rc == 0)
-		rc = obj_by_id(&r->c, n.row, &o, &r->e);
-	if (rc == 0)
-		rc = obj_delete(&r->c, &o, &r->e);
-	return rc < 0 ? rc : call_commit(&r->c, &r->e);
-}
-
-static int do_rmdir(struct req *r, struct node dir, const char *name)
-{
-	struct node n;
-
-	if (node_lookup(&r->c, dir, name, &n, &r->e) < 0)
-		return -r->e.code;
-	if (!node_is_dir(r->fs, n))
-		return err_set(&r->e, ENOTDIR, "not a directory");
-	if (check_recursive(&r->c, who(r), r->tid, dir, n, &r->e) < 0)
-		return -r->e.code;
-	if (node_type(r->fs, n) != N_OBJECT) {
-		mark_recursive(r->fs, who(r), dir);
-		return err_set(&r->e, EPERM, "%s/ is a part of what it stands in and cannot be removed", name);
-	}
-	return remove_object(r, dir, n);
-}
-
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	AUTO_REQ r = { 0 };
@@ -423,53 +366,10 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (req_begin(&r, req) < 0)
 		return;
 	who(&r);
-	if (do_rmdir(&r, dir, name) < 0)
+	if (name_rmdir(&r.c, dir, name, &r.e) < 0)
 		fail(&r, dir, name);
 	else
 		reply_ok(&r);
-}
-
-static const struct links *links_at(struct fs *fs, struct node dir)
-{
-	return node_type(fs, dir) == N_LINKS ? node_file(fs, dir)->links : NULL;
-}
-
-static int detach(struct req *r, struct node dir, const char *name)
-{
-	const struct links *l = links_at(r->fs, dir);
-	struct obj o;
-	int rc;
-
-	if (!l || !l->detach)
-		return err_set(&r->e, EPERM, "this link is made by the system");
-	r->c.hold = true;
-	rc = call_write(&r->c, &r->e);
-	if (rc == 0)
-		rc = obj_by_id(&r->c, dir.row, &o, &r->e);
-	if (rc == 0)
-		rc = l->detach(&r->c, &o, name, &r->e);
-	return rc < 0 ? rc : call_commit(&r->c, &r->e);
-}
-
-static int do_unlink(struct req *r, struct node dir, const char *name)
-{
-	struct node n;
-
-	if (scratch_lookup(r->fs, dir, name, &n)) {
-		scratch_drop(r->fs, n);
-		return 0;
-	}
-	if (node_lookup(&r->c, dir, name, &n, &r->e) < 0)
-		return -r->e.code;
-	enum node_type t = node_type(r->fs, n);
-	if (t == N_OBJECT || t == N_LINK) {
-		if (check_recursive(&r->c, who(r), r->tid, dir, dir, &r->e) < 0)
-			return -r->e.code;
-		return t == N_LINK ? detach(r, dir, name) : remove_object(r, dir, n);
-	}
-	mark_recursive(r->fs, who(r), dir);
-	return err_set(&r->e, EPERM, "%s is a control file and cannot be removed; a recursive delete is refused: use rmdir, delete or purge",
-		       name);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -480,62 +380,10 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (req_begin(&r, req) < 0)
 		return;
 	who(&r);
-	if (do_unlink(&r, dir, name) < 0)
+	if (name_unlink(&r.c, dir, name, &r.e) < 0)
 		fail(&r, dir, name);
 	else
 		reply_ok(&r);
-}
-
-/* "../../../volumes/data" from the link's directory, or an absolute path below the mount point, to an object. */
-static int resolve_target(struct req *r, struct node dir, const char *target, struct obj *ret)
-{
-	AUTO(free) char *copy = NULL;
-	struct node n = dir, next;
-	size_t mp = strlen(r->fs->mountpoint);
-
-	if (*target == '/') {
-		if (strncmp(target, r->fs->mountpoint, mp) != 0 || target[mp] != '/')
-			return err_set(&r->e, EINVAL, "the target is not below %s; a relative one is made by 'ln -sr'", r->fs->mountpoint);
-		target += mp;
-		n = (struct node){ .row = ROOT_ROW };
-	}
-	copy = strdup(target);
-	if (!copy)
-		return err_set(&r->e, ENOMEM, "%m");
-	for (char *save, *p = strtok_r(copy, "/", &save); p; p = strtok_r(NULL, "/", &save)) {
-		int rc = 0;
-
-		if (strcmp(p, ".") == 0)
-			continue;
-		rc = strcmp(p, "..") == 0 ? node_parent(&r->c, n, &next, &r->e) : node_lookup(&r->c, n, p, &next, &r->e);
-		if (rc < 0)
-			return err_set(&r->e, EINVAL, "the target '%s' leads nowhere (%s); 'ln -sr' makes it relative", target, p);
-		n = next;
-	}
-	if (node_type(r->fs, n) == N_VIEW_LINK)
-		n.file = NF_OBJECT;
-	if (node_type(r->fs, n) != N_OBJECT || n.row == ROOT_ROW)
-		return err_set(&r->e, EINVAL, "the target '%s' is not an object", target);
-	return obj_by_id(&r->c, n.row, ret, &r->e);
-}
-
-static int do_symlink(struct req *r, const char *target, struct node dir, const char *name)
-{
-	const struct links *l = links_at(r->fs, dir);
-	struct obj o, to;
-	int rc;
-
-	if (!l || !l->attach)
-		return err_set(&r->e, EPERM, "links cannot be made here");
-	if (new_name(r, name) < 0 || resolve_target(r, dir, target, &to) < 0)
-		return -r->e.code;
-	r->c.hold = true;
-	rc = call_write(&r->c, &r->e);
-	if (rc == 0)
-		rc = obj_by_id(&r->c, dir.row, &o, &r->e);
-	if (rc == 0)
-		rc = l->attach(&r->c, &o, name, &to, &r->e);
-	return rc < 0 ? rc : call_commit(&r->c, &r->e);
 }
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -546,7 +394,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 	if (req_begin(&r, req) < 0)
 		return;
 	who(&r);
-	if (do_symlink(&r, target, dir, name) < 0 || read_again(&r) < 0 || node_lookup(&r.c, dir, name, &n, &r.e) < 0) {
+	if (name_symlink(&r.c, dir, name, target, &r.e) < 0 || read_again(&r) < 0 || node_lookup(&r.c, dir, name, &n, &r.e) < 0) {
 		fail(&r, dir, name);
 		return;
 	}
@@ -564,71 +412,6 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	fail(&r, node_of(parent), name);
 }
 
-static int scratch_over(struct req *r, struct node scratch, struct node dir, const char *name)
-{
-	AUTO(free) char *text = NULL;
-	const struct file *f;
-	struct node n;
-	size_t len;
-	int rc;
-
-	if (node_lookup(&r->c, dir, name, &n, &r->e) < 0)
-		return scratch_rename(r->fs, scratch, name, &r->e);
-	f = node_file(r->fs, n);
-	if (!f || (f->type != T_DOC && !node_writable(r->fs, n)))
-		return err_set(&r->e, EPERM, "%s cannot be replaced", name);
-	rc = scratch_read(r->fs, scratch, 0, 1 << 22, &text, &len, &r->e);
-	if (rc == 0)
-		rc = call_write(&r->c, &r->e);
-	if (rc == 0)
-		rc = attr_store(&r->c, n, text, len, &r->e);
-	if (rc == 0)
-		rc = call_commit(&r->c, &r->e);
-	if (rc == 0)
-		scratch_drop(r->fs, scratch);
-	return rc;
-}
-
-static int rename_object(struct req *r, struct node n, const char *name, bool replace)
-{
-	struct obj o, there;
-	int rc = call_write(&r->c, &r->e);
-
-	if (rc == 0)
-		rc = obj_by_id(&r->c, n.row, &o, &r->e);
-	if (rc == 0 && replace && o.kind->flags & K_FILE) {	/* a file replaces a file, as editors do */
-		rc = obj_by_name(&r->c, o.kind, o.row.parent, name, &there, &r->e);
-		if (rc > 0) {
-			r->c.kernel_knows = there.row.id;
-			rc = obj_delete(&r->c, &there, &r->e);
-		}
-	}
-	r->c.kernel_knows = n.row;
-	if (rc == 0)
-		rc = obj_rename(&r->c, &o, name, &r->e);
-	return rc < 0 ? rc : call_commit(&r->c, &r->e);
-}
-
-static int do_rename(struct req *r, struct node from, const char *name, struct node to, const char *newname, unsigned flags)
-{
-	struct node n;
-
-	if (flags & RENAME_EXCHANGE)
-		return err_set(&r->e, EINVAL, "names cannot be exchanged");
-	r->c.hold = true;
-	if (scratch_lookup(r->fs, from, name, &n))
-		return node_same(from, to) ? scratch_over(r, n, to, newname) : err_set(&r->e, EPERM, "a scratch file stays in its directory");
-	if (node_lookup(&r->c, from, name, &n, &r->e) < 0)
-		return -r->e.code;
-	if (node_type(r->fs, n) != N_OBJECT)
-		return err_set(&r->e, EPERM, "%s is a part of what it stands in and keeps its name", name);
-	if (!node_same(from, to))
-		return err_set(&r->e, EPERM, "a %s stays in its collection", node_kind(r->fs, n)->name);
-	if (check_recursive(&r->c, who(r), r->tid, from, from, &r->e) < 0)
-		return -r->e.code;
-	return rename_object(r, n, newname, !(flags & RENAME_NOREPLACE));
-}
-
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
 {
 	AUTO_REQ r = { 0 };
@@ -636,7 +419,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	if (req_begin(&r, req) < 0)
 		return;
 	who(&r);
-	if (do_rename(&r, node_of(parent), name, node_of(newparent), newname, flags) < 0)
+	if (name_rename(&r.c, node_of(parent), name, node_of(newparent), newname, flags, &r.e) < 0)
 		fail(&r, node_of(parent), name);
 	else
 		reply_ok(&r);
@@ -685,22 +468,13 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 {
 	AUTO_REQ r = { 0 };
 	struct node dir = node_of(parent), n;
-	const struct kind *k;
 	struct fuse_entry_param ep;
 	struct handle *h;
-	int rc;
 
 	if (req_begin(&r, req) < 0)
 		return;
 	who(&r);
-	k = node_kind(r.fs, dir);
-	enum node_type t = node_type(r.fs, dir);
-	if (t == N_COLLECTION && k->flags & K_FILE)
-		rc = new_name(&r, name) < 0 ? -r.e.code : make_object(&r, dir, name, &n);
-	else if (t == N_OBJECT && dir.kind != 0)
-		rc = scratch_make(r.fs, dir, name, &n, &r.e);
-	else
-		rc = err_set(&r.e, EPERM, t == N_COLLECTION ? "a %s is made with mkdir or create" : "files cannot be made here", k ? k->name : "");
+	int rc = name_create(&r.c, dir, name, &n, &r.e);
 	if (rc == 0 && !r.c.db)
 		rc = read_again(&r);
 	if (rc == 0)

@@ -513,8 +513,10 @@ int handle_truncate(struct call *c, struct handle *h, int64_t size, struct err *
 
 	if (h->type == H_SCRATCH)
 		return scratch_truncate(c->fs, h->n, (size_t)size, e);
-	if (h->type == H_BYTES)
+	if (h->type == H_BYTES) {
+		h->written |= size > 0;		/* of a file that ends with a hole, cp sets the size only */
 		return ftruncate(h->fd, size) < 0 ? err_set(e, errno, "truncate: %m") : 0;
+	}
 	if (h->type != H_DOC)
 		return size ? err_set(e, EINVAL, "a control file has no size to set") : 0;
 	pthread_mutex_lock(&h->lock);

@@ -52,6 +52,12 @@ struct sessions {
 		struct err err;
 	} broken[BROKEN];
 	unsigned next_broken;
+	struct {
+		struct node n;
+		int64_t until;
+	} hidden[16];
+	unsigned next_hidden;
+	_Atomic int any_hidden;
 };
 
 int sessions_init(struct fs *fs, struct err *e)
@@ -386,4 +392,49 @@ int check_recursive(struct call *c, const struct who *w, pid_t tid, struct node 
 		pthread_mutex_unlock(&ss->lock);
 	}
 	return refused ? err_set(e, EPERM, "recursive delete; use rmdir, delete or purge") : 0;
+}
+
+bool has_listed(struct fs *fs, pid_t tid, struct node dir)
+{
+	pthread_mutex_lock(&fs->sessions->lock);
+	bool yes = has_opened(fs->sessions, tid, dir);
+	pthread_mutex_unlock(&fs->sessions->lock);
+	return yes;
+}
+
+#define HIDDEN_US 2000000
+
+void doc_hide(struct fs *fs, struct node n)
+{
+	struct sessions *ss = fs->sessions;
+
+	pthread_mutex_lock(&ss->lock);
+	ss->hidden[ss->next_hidden].n = n;
+	ss->hidden[ss->next_hidden].until = now_us() + HIDDEN_US;
+	ss->next_hidden = (ss->next_hidden + 1) % ARRAY_LEN(ss->hidden);
+	ss->any_hidden = 1;
+	pthread_mutex_unlock(&ss->lock);
+}
+
+bool doc_hidden(struct fs *fs, struct node n, bool take)
+{
+	struct sessions *ss = fs->sessions;
+	bool found = false;
+
+	if (!ss->any_hidden)
+		return false;
+	pthread_mutex_lock(&ss->lock);
+	ss->any_hidden = 0;
+	for (size_t i = 0; i < ARRAY_LEN(ss->hidden); i++) {
+		if (ss->hidden[i].until < now_us())
+			continue;
+		bool it = node_same(ss->hidden[i].n, n);
+		found |= it;
+		if (it && take)
+			ss->hidden[i].until = 0;
+		else
+			ss->any_hidden = 1;
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return found;
 }

@@ -29,3 +29,7 @@ void saw_opendir(struct fs *fs, pid_t tid, struct node dir);
 void mark_recursive(struct fs *fs, const struct who *w, struct node dir);
 /* EPERM when it may not.  target: the directory an rmdir would remove, or dir itself. */
 int check_recursive(struct call *c, const struct who *w, pid_t tid, struct node dir, struct node target, struct err *e);
+bool has_listed(struct fs *fs, pid_t tid, struct node dir);
+/* A document that was unlinked is not found for a moment, so that whoever does that makes it anew; its content stays until then. */
+void doc_hide(struct fs *fs, struct node n);
+bool doc_hidden(struct fs *fs, struct node n, bool take);

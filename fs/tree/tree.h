@@ -183,6 +183,7 @@ struct call {
 	struct db *db;		/* a reader, or the writer while tx is open */
 	struct tx tx;
 	struct who who;
+	pid_t tid;		/* the thread that asks */
 	char request[REQUEST_LEN];
 	struct change *changes;	/* what to tell once it is committed */
 	size_t n_changes;
@@ -215,6 +216,7 @@ const struct kind *kind_by_no(struct fs *fs, unsigned no);
 const struct kind *kind_by_dir(struct fs *fs, const struct kind *parent, const char *dir, size_t len);
 bool word_in(const char *words, const char *word);
 
+int obj_of(struct call *c, const struct row *r, struct obj *ret, struct err *e);
 int obj_by_id(struct call *c, int64_t id, struct obj *ret, struct err *e);	/* ENOENT */
 /* 1 found, 0 not. */
 int obj_by_name(struct call *c, const struct kind *k, int64_t parent, const char *name, struct obj *ret, struct err *e);
@@ -224,6 +226,8 @@ int obj_resolve(struct call *c, const struct kind *k, int64_t tenant, const char
 int obj_call_name(struct call *c, int64_t tenant, const struct obj *o, char ret[300], struct err *e);
 /* The path from the mount point, "tenants/acme/servers/web1". */
 int obj_path(struct call *c, const struct obj *o, char *ret, size_t size, struct err *e);
+/* The same by names, also of what is being deleted: for the record. */
+int obj_name_path(struct call *c, const struct obj *o, char *ret, size_t size, struct err *e);
 
 int obj_draft(struct call *c, const struct kind *k, const struct obj *parent, const char *name, struct obj *ret, struct err *e);
 /* Draft, values and create in one: what `create NAME k=v` and mkdir of a live kind do. */

@@ -89,6 +89,37 @@ until_true() {
 }
 # http NETNS ADDRESS: what the guest answers.
 http() { ip netns exec "$1" curl -s -m 5 "http://$2/"; }
+# sim_up: in a mounted cloud the host `sim`, where servers are only simulated, and the tenant acme with the image tiny and the network
+# lan; servers go there with host=sim.
+sim_up() {
+	mkdir "$CLOUD/hosts/sim" "$CLOUD/tenants/acme" "$CLOUD/tenants/acme/images/tiny"
+	put test:///default "$CLOUD/hosts/sim/uri"
+	put create "$CLOUD/hosts/sim/ctl"
+	head -c 1048576 /dev/zero > "$WORK/tiny.raw"
+	cp "$WORK/tiny.raw" "$CLOUD/tenants/acme/images/tiny/data"
+	put 'create lan cidr=10.0.0.0/24' "$CLOUD/tenants/acme/networks/ctl"
+	cat "$CLOUD/wait" > /dev/null || exit 99
+}
+# sim_key FILE: a public key of no use.
+sim_key() { ssh-keygen -q -t ed25519 -N '' -C "${2:-me}" -f "$WORK/key.$$" && cat "$WORK/key.$$.pub" > "$1"; rm -f "$WORK/key.$$" "$WORK/key.$$.pub"; }
+# writes FILE: standard input in one write(2) and, as programs do, what was not taken again; prints what each answered.
+writes() { python3 -c '
+import errno, os, sys
+data, fd = sys.stdin.buffer.read(), os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)
+said = []
+while data:
+    try:
+        n = os.write(fd, data)
+    except OSError as e:
+        said.append(errno.errorcode[e.errno])
+        break
+    said.append(str(n))
+    data = data[n:]
+try:
+    os.close(fd)
+except OSError as e:
+    said.append("close " + errno.errorcode[e.errno])
+print(*said)' "$1"; }
 finish() {
 	echo "1..$n"
 	[ "$bad" = 0 ]

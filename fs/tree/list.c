@@ -1,0 +1,187 @@
+/* json of an object; list and json of a collection, by one SELECT. */
+#include "list.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "value.h"
+
+static json_t *json_text(const struct file *f, const char *text)
+{
+	if (f->flags & F_LIST) {
+		json_t *list = json_array();
+		AUTO(free) char *copy = strdup(text);
+
+		for (char *save, *l = copy ? strtok_r(copy, "\n", &save) : NULL; l; l = strtok_r(NULL, "\n", &save))
+			json_array_append_new(list, json_string(l));
+		return list;
+	}
+	switch (f->type) {
+	case T_INT: case T_MIB: case T_GIB: case T_BYTES:
+		return *text ? json_integer(strtoll(text, NULL, 10)) : json_null();
+	case T_BOOL:
+		return *text ? json_boolean(strcmp(text, "true") == 0) : json_null();
+	default: {
+		json_t *s = json_string(text);	/* NULL when it is no UTF-8: a binary document */
+
+		return s ? s : json_null();
+	}
+	}
+}
+
+static int json_add(struct call *c, const struct obj *o, const struct file *f, json_t *to, struct err *e)
+{
+	AUTO(free) char *text = NULL;
+
+	if (f->flags & (F_HIDDEN | F_DIR | F_STREAM | F_BYTES) || (f->flags & F_ONLY_STATUS && !o->kind->statuses) ||
+	    word_in("ctl spec json", f->name))
+		return 0;
+	int rc = file_text(c, o, f, &text, e);
+	if (rc == 0)
+		json_object_set_new(to, f->name, json_text(f, text));
+	return rc;
+}
+
+int json_show(struct call *c, const struct obj *o, FILE *out, struct err *e)
+{
+	json_t *j = json_object();
+	int rc = 0;
+
+	json_object_set_new(j, "name", json_string(o->row.name));
+	for (const struct file *f = common_files; f->name && rc == 0; f++)
+		rc = json_add(c, o, f, j, e);
+	for (const struct file *f = o->kind->files; f && f->name && rc == 0; f++)
+		rc = json_add(c, o, f, j, e);
+	if (rc == 0)
+		json_dumpf(j, out, JSON_INDENT(2));
+	json_decref(j);
+	return rc;
+}
+
+#define COLUMNS_MAX 16
+
+struct table {
+	const struct kind *k;
+	FILE *out;
+	const struct file *files[COLUMNS_MAX];
+	const char *columns[COLUMNS_MAX];
+	bool refs[COLUMNS_MAX], json, all;
+	size_t n;
+	struct call *c;
+	int64_t rows;
+};
+
+static void table_init(struct table *t, struct call *c, const struct kind *k, FILE *out)
+{
+	*t = (struct table){ .k = k, .c = c, .out = out };
+	for (const char *p = k->columns; p && *p && t->n < COLUMNS_MAX; ) {
+		size_t len = strcspn(p, " ");
+		char name[64];
+
+		snprintf(name, sizeof name, "%.*s", (int)len, p);
+		const struct file *f = file_find(k, name);
+
+		if (f && f->column) {
+			t->files[t->n] = f;
+			t->refs[t->n] = f->type == T_REF;
+			t->columns[t->n++] = f->shown ? f->shown : f->column;
+		}
+		p += len + (p[len] == ' ');
+	}
+}
+
+/* A cell stays in its cell. */
+static void put_cell(FILE *out, const char *s)
+{
+	for (; *s; s++)
+		putc(*s == '\n' ? ',' : *s == '\t' ? ' ' : *s, out);
+}
+
+static void put_val(const struct table *t, size_t i, const struct val *v, FILE *out)
+{
+	AUTO(free) char *s = NULL;
+	size_t len;
+	FILE *f;
+
+	if (v->kind == VAL_NULL)
+		return;
+	if (v->kind == VAL_TEXT) {
+		put_cell(out, v->s);
+	} else if ((f = open_memstream(&s, &len))) {
+		value_print(t->files[i], v, f);
+		fclose(f);
+		put_cell(out, s);
+	}
+}
+
+static int table_row(void *arg, const struct row *r, const struct val *vals)
+{
+	struct table *t = arg;
+
+	if (t->all) {
+		struct row tenant;
+		struct err e;
+
+		if (strcmp(r->status, "DRAFT") == 0)
+			return 0;
+		if (row_by_id(t->c->db, r->tenant, &tenant, &e) > 0)
+			fprintf(t->out, "%s:", tenant.name);
+	}
+	put_cell(t->out, r->name);
+	fprintf(t->out, "\t%s\t%s", r->uuid, t->k->statuses ? r->status : strcmp(r->status, "DRAFT") == 0 ? r->status : "-");
+	for (size_t i = 0; i < t->n; i++) {
+		putc('\t', t->out);
+		put_val(t, i, &vals[i], t->out);
+	}
+	putc('\n', t->out);
+	return 0;
+}
+
+static int table_json(void *arg, const struct row *r, const struct val *vals)
+{
+	struct table *t = arg;
+	json_t *j = json_object();
+
+	json_object_set_new(j, "name", json_string(r->name));
+	json_object_set_new(j, "id", json_string(r->uuid));
+	if (t->k->statuses)
+		json_object_set_new(j, "status", json_string(r->status));
+	for (size_t i = 0; i < t->n; i++) {
+		AUTO(free) char *s = NULL;
+		size_t len;
+		FILE *f = open_memstream(&s, &len);
+
+		if (!f)
+			break;
+		value_print(t->refs[i] ? &(const struct file){ .type = T_TEXT } : t->files[i], &vals[i], f);
+		fclose(f);
+		json_object_set_new(j, t->files[i]->name, json_text(t->files[i], s));
+	}
+	fputs(t->rows++ ? ",\n  " : "\n  ", t->out);
+	json_dumpf(j, t->out, JSON_COMPACT);
+	json_decref(j);
+	return 0;
+}
+
+int table_show(struct call *c, const struct kind *k, int64_t parent, bool json, FILE *out, struct err *e)
+{
+	struct table t;
+
+	table_init(&t, c, k, out);
+	t.all = !parent && k->parent;
+	if (json)
+		putc('[', out);
+	else
+		fputs("name\tid\tstatus", out);
+	for (size_t i = 0; i < t.n && !json; i++)
+		fprintf(out, "\t%s", t.files[i]->name);
+	if (!json)
+		putc('\n', out);
+	int rc = row_table(c->db, parent, k->no, t.n ? (k->view ? k->view : k->table) : NULL, t.columns, t.refs, t.n,
+			   json ? table_json : table_row, &t, e);
+	if (json)
+		fputs(t.rows ? "\n]" : "]", out);
+	return rc;
+}
+

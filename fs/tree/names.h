@@ -1,0 +1,15 @@
+/* Names made, removed, changed and linked.  All act in c's own transaction and commit it with c->hold set: the caller answers first,
+ * then tells (call_announce).  c->who and c->tid say who asks. */
+#pragma once
+
+#include "node.h"
+
+/* mkdir: a draft, or a live object. */
+int name_make(struct call *c, struct node dir, const char *name, struct node *made, struct err *e);
+/* open(O_CREAT): a file that is an object (a key), or a scratch file. */
+int name_create(struct call *c, struct node dir, const char *name, struct node *made, struct err *e);
+int name_rmdir(struct call *c, struct node dir, const char *name, struct err *e);
+int name_unlink(struct call *c, struct node dir, const char *name, struct err *e);
+int name_symlink(struct call *c, struct node dir, const char *name, const char *target, struct err *e);
+/* flags: those of renameat2(2). */
+int name_rename(struct call *c, struct node from, const char *name, struct node to, const char *newname, unsigned flags, struct err *e);
