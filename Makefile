@@ -1,46 +1,160 @@
-# cirrusfs: make deps, make, make demo, make check
+# cirrusfs
+#   make deps       installs what building, running and testing need (Debian 12)     make            build/cirrusfs
+#   make demo       a mounted cloud with a guest that answers; make demo-down        make check      tests everything
+#   make guest      build/guest/tiny.qcow2       make docs    docs/tree.md           make install    PREFIX= DESTDIR=
+# V=1 shows the compiler's lines.  B=DIR builds elsewhere.  SAN=1 uses the sanitizers, in a directory of its own.
 MAKEFLAGS += --no-builtin-rules
-CC ?= gcc
+.DELETE_ON_ERROR:
+CC = gcc
 B ?= build
+O := $(B)$(if $(SAN),/san)
+PREFIX ?= /usr/local
+STORE ?= /var/lib/cirrusfs-demo
+CLOUD ?= /cloud
+J ?= 2
+Q := $(if $(V),,@)
+
+# For building; for running; for the tiny guest; for tests.
+PACKAGES = build-essential pkg-config libfuse3-dev libvirt-dev libsqlite3-dev libjansson-dev libssl-dev libnftables-dev \
+	libnl-3-dev libnl-route-3-dev \
+	fuse3 libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 util-linux \
+	procps psmisc passwd ca-certificates \
+	busybox-static cpio dosfstools e2fsprogs fdisk mtools syslinux syslinux-common zstd \
+	curl openssh-client rsync vim-tiny valgrind python3 sqlite3 iputils-ping iputils-arping attr
+GUEST_USER = libvirt-qemu
+KERNEL = linux-image-cloud-amd64
+
 PKGS = fuse3 libvirt sqlite3 jansson libcrypto libnftables libnl-3.0 libnl-route-3.0
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter -Wno-missing-field-initializers
 CFLAGS ?= -O2 -g
 ifdef SAN
-B = build/san
 CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
 endif
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -pthread $(WARN) $(CFLAGS) $(shell pkg-config --cflags $(PKGS))
-LIBS = $(shell pkg-config --libs $(PKGS)) -pthread
+# Asked once, and only when something is compiled: make deps comes before there is a pkg-config.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -pthread $(WARN) $(CFLAGS) $(PKG_CFLAGS)
+LIBS = $(PKG_LIBS) -pthread
 
-SRC = $(wildcard backends/*/*.c fs/*.c fs/*/*.c)
-OBJ = $(SRC:%.c=$(B)/%.o)
-TOOL_OBJ = $(patsubst %.c,$(B)/%.o,$(wildcard tools/*.c))
-UNIT = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+SRC := $(wildcard backends/*/*.c fs/*.c fs/*/*.c)
+OBJ := $(SRC:%.c=$(O)/%.o)
+TOOL_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tools/*.c))
+UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/test_*.c))
+MOUNT_TESTS := $(filter-out %/lib.sh,$(wildcard tests/mount/*.sh))
+GUEST_TESTS := $(filter-out %/lib.sh %/build-guest.sh,$(wildcard tests/guest/*.sh))
 
 .PHONY: all
-all: $(B)/cirrusfs
+all: $(O)/cirrusfs
 
-$(B)/cirrusfs: $(TOOL_OBJ) $(B)/libcirrusfs.a
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+$(O)/cirrusfs: $(TOOL_OBJ) $(O)/libcirrusfs.a
+	$(if $(V),,@echo "  LD   $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/libcirrusfs.a: $(OBJ)
+$(O)/libcirrusfs.a: $(OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(if $(V),,@echo "  AR   $@")
+	$(Q)ar rcs $@ $^
 
-$(B)/%.o: %.c
+$(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(if $(V),,@echo "  CC   $<")
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/unit/%: tests/unit/%.c $(B)/libcirrusfs.a
+$(O)/unit/%: tests/unit/%.c $(O)/libcirrusfs.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -o $@ $< $(B)/libcirrusfs.a $(LIBS)
+	$(if $(V),,@echo "  LD   $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(O)/libcirrusfs.a $(LIBS)
 
-.PHONY: check-unit
+# ---- what the machine must have.  Nothing is done, and apt is not asked, when all of it is there.
+.PHONY: deps
+deps:
+	@missing=$$(for p in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || printf '%s ' $$p; done); \
+	user=$$(getent passwd $(GUEST_USER) || true); \
+	[ -n "$$missing" ] || [ -z "$$user" ] || exit 0; \
+	[ "$$(id -u)" = 0 ] || { echo "make deps installs packages: run it as root (missing: $${missing:-the user $(GUEST_USER)})" >&2; exit 1; }; \
+	if [ -n "$$missing" ]; then \
+		echo "installing $$missing"; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get -q update && apt-get -q install -y --no-install-recommends $$missing; \
+	fi || exit 1; \
+	getent passwd $(GUEST_USER) >/dev/null || { \
+		echo "adding the user $(GUEST_USER), as which guests run"; \
+		groupadd --system --force kvm && \
+		useradd --system --user-group --groups kvm --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin $(GUEST_USER); }
+
+# The guest's kernel is fetched from Debian; the lists may be missing, or older than what is on the servers.
+.PHONY: guest
+guest:
+	@B=$(B) tests/guest/build-guest.sh || { [ "$$(id -u)" = 0 ] && echo "guest: once more, with fresh package lists" && \
+		apt-get -q update && B=$(B) tests/guest/build-guest.sh; }
+
+# ---- the two commands of README.md.  What comes after deps is a make of its own: only then there is a pkg-config.
+SUBMAKE = $(MAKE) --no-print-directory
+PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$$(nproc))
+ROOT = [ "$$(id -u)" = 0 ] || { echo "make $@ installs packages, mounts and runs guests: it must be run as root (sudo make $@)" >&2; exit 1; }
+DEMO = STORE='$(STORE)' CLOUD='$(CLOUD)' CIRRUSFS='$(abspath $(O))/cirrusfs' TINY='$(abspath $(B))/guest/tiny.qcow2' tools/demo.sh
+
+.PHONY: demo demo-down
+demo:
+	@$(ROOT)
+	@$(SUBMAKE) deps
+	@$(SUBMAKE) $(PARALLEL) all guest
+	@$(DEMO) up
+
+demo-down:
+	@$(ROOT)
+	@[ -x $(O)/cirrusfs ] || [ ! -e '$(STORE)' ] || { $(SUBMAKE) deps && $(SUBMAKE) $(PARALLEL) all; }
+	@$(DEMO) down
+
+export CIRRUSFS ?= $(abspath $(O))/cirrusfs
+export TINY ?= $(abspath $(B))/guest/tiny.qcow2
+
+.PHONY: check check-build check-unit check-mount check-guest check-docs
+check:
+	@$(ROOT)
+	@$(SUBMAKE) deps
+	@$(SUBMAKE) $(PARALLEL) check-build
+	@tests/run -j $(J) $(UNIT) tests/docs.sh $(MOUNT_TESTS) -- $(GUEST_TESTS)
+
+check-build: all guest $(UNIT)
+
 check-unit: $(UNIT)
-	@for t in $(UNIT); do $$t || exit 1; done
+	@tests/run -j $(J) $(UNIT)
+
+check-mount: all guest
+	@tests/run -j $(J) $(MOUNT_TESTS)
+
+check-guest: all guest
+	@tests/run $(GUEST_TESTS)
+
+check-docs: all
+	@tests/run tests/docs.sh
+
+# Unit tests, and a mounted tree, under valgrind.
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --num-callers=30 \
+	--suppressions=tests/valgrind.supp
+.PHONY: check-valgrind
+check-valgrind: all $(UNIT)
+	@RUNNER='$(VALGRIND)' TEST_TIMEOUT=1800 tests/run $(UNIT)
+
+.PHONY: bench
+bench: all guest
+	@if [ -e tests/bench/run.sh ]; then bash tests/bench/run.sh; else echo "there are no benchmarks yet (tests/bench/run.sh)"; fi
+
+.PHONY: docs
+docs: $(O)/cirrusfs
+	$(O)/cirrusfs help tree > docs/tree.md.new
+	@mv docs/tree.md.new docs/tree.md
+
+.PHONY: install
+install: all
+	install -D -m 755 $(O)/cirrusfs $(DESTDIR)$(PREFIX)/bin/cirrusfs
+	install -d $(DESTDIR)$(PREFIX)/share/doc/cirrusfs
+	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/cirrusfs
 
 .PHONY: clean
 clean:
-	rm -rf build
+	rm -rf $(B)
 
 -include $(OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(UNIT:=.d)

@@ -183,7 +183,8 @@ static int fill(struct cloud *cl, struct err *e)
 	struct sysinfo si;
 	struct obj o;
 
-	if (call_begin(&cl->fs, &c, e) < 0 || call_write(&c, e) < 0 || first_object(&c, &tenant_kind, "admin", "", &o, e) < 0)
+	if (call_begin(&cl->fs, &c, e) < 0 || call_write(&c, e) < 0 || row_born(c.db, ROOT_ROW, e) < 0 ||
+	    first_object(&c, &tenant_kind, "admin", "", &o, e) < 0)
 		return -e->code;
 	for (size_t i = 0; i < ARRAY_LEN(flavors); i++)
 		if (first_object(&c, &flavor_kind, flavors[i].name, flavors[i].args, &o, e) < 0)

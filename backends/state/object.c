@@ -161,6 +161,15 @@ int row_set_tenant(struct db *db, int64_t id, struct err *e)
 	return stmt_run(&s, e);
 }
 
+int row_born(struct db *db, int64_t id, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "UPDATE object SET created = $2, changed = $2 WHERE id = $1");
+
+	stmt_int(&s, 1, id);
+	stmt_int(&s, 2, now_us());
+	return stmt_run(&s, e);
+}
+
 int row_rename(struct db *db, int64_t id, const char *name, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "UPDATE object SET name = $2, changed = $3 WHERE id = $1");

@@ -40,6 +40,8 @@ int row_child(struct db *db, int64_t parent, bool with_deleted, struct row *one,
 
 /* A tenant is its own tenant. */
 int row_set_tenant(struct db *db, int64_t id, struct err *e);
+/* Its created is now. */
+int row_born(struct db *db, int64_t id, struct err *e);
 int row_rename(struct db *db, int64_t id, const char *name, struct err *e);
 int row_set_status(struct db *db, int64_t id, const char *status, struct err *e);
 int row_set_error(struct db *db, int64_t id, const char *error, const char *failed_verb, struct err *e);

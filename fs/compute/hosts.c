@@ -302,13 +302,22 @@ static bool next_note(struct conn *cn, int seconds, struct note *ret)
 	return got;
 }
 
+static bool is_gone(struct conn *cn)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct err e;
+	struct row r;
+
+	return call_begin(&cn->cloud->fs, &c, &e) == 0 && row_by_id(c.db, cn->host, &r, &e) == 0;
+}
+
 static void *keep_host(void *arg)
 {
 	struct conn *cn = arg;
 	struct note note;
 	struct err e = { 0 };
 
-	while (!cn->stop) {
+	while (!cn->stop && !is_gone(cn)) {
 		if (cn->state != UP) {
 			if (connect_host(cn, &e) < 0) {
 				tell(cn, DOWN, e.msg);
@@ -328,7 +337,7 @@ static void *keep_host(void *arg)
 			tell(cn, DOWN, e.msg);
 	}
 	pthread_mutex_lock(&cn->cloud->hosts->lock);
-	cn->ended = true;
+	cn->ended = cn->stop = true;
 	pthread_mutex_unlock(&cn->cloud->hosts->lock);
 	return NULL;
 }

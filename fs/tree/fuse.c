@@ -215,9 +215,11 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 static int set_attr(struct req *r, struct node n, struct stat *st, int to_set, struct fuse_file_info *fi, struct node_attr *a)
 {
+	const struct file *f = node_file(r->fs, n);
+	bool edited = n.kind == NK_SCRATCH || (f && f->type == T_DOC);	/* install and editors set modes of what they write */
 	int rc = node_attr(&r->c, n, NULL, a, &r->e);
 
-	if (rc == 0 && to_set & FUSE_SET_ATTR_MODE && ((st->st_mode ^ a->mode) & 07777) && n.kind != NK_SCRATCH)
+	if (rc == 0 && to_set & FUSE_SET_ATTR_MODE && ((st->st_mode ^ a->mode) & 07777) && !edited)
 		rc = err_set(&r->e, EPERM, "modes are fixed here; who may do what is decided by roles");
 	if (rc == 0 && ((to_set & FUSE_SET_ATTR_UID && st->st_uid != 0) || (to_set & FUSE_SET_ATTR_GID && st->st_gid != 0)) &&
 	    n.kind != NK_SCRATCH)
@@ -478,7 +480,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (rc == 0 && !r.c.db)
 		rc = read_again(&r);
 	if (rc == 0)
-		rc = handle_open(&r.c, n, fi->flags, &r.who, &h, &r.e);
+		rc = handle_open(&r.c, n, fi->flags | O_TRUNC, &r.who, &h, &r.e);
 	if (rc == 0)
 		rc = entry_for(&r, n, &ep);
 	if (rc < 0) {
@@ -574,6 +576,10 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	if (h->type == H_SCRATCH || h->type == H_BYTES) {	/* bytes need no state */
 		r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
 		r.c.fs = r.fs;
+		if (h->writer_tid != r.tid) {
+			h->writer = who(&r)->pid;
+			h->writer_tid = r.tid;
+		}
 	} else {
 		if (req_begin(&r, req) < 0)
 			return;

@@ -159,11 +159,21 @@ static int file_times(struct call *c, struct node n, const struct file *f, struc
 	return rc < 0 ? rc : 0;
 }
 
+/* A relation has no time of its own: that of the cloud. */
+static int64_t link_time(struct call *c)
+{
+	struct err e;
+	struct row r;
+
+	return row_by_id(c->db, ROOT_ROW, &r, &e) > 0 ? r.created : 0;
+}
+
 int node_attr(struct call *c, struct node n, const struct who *w, struct node_attr *ret, struct err *e)
 {
 	const struct file *f = node_file(c->fs, n);
 	enum node_type type = node_type(c->fs, n);
 	char target[2048] = "";
+	struct row r;
 	int rc = 0;
 
 	*ret = (struct node_attr){ .ino = node_ino(n), .keep_entry = !n.by_id, .keep_attr = !n.by_id };
@@ -180,6 +190,7 @@ int node_attr(struct call *c, struct node n, const struct who *w, struct node_at
 	if (type == N_LINK || type == N_VIEW_LINK) {
 		ret->mode = S_IFLNK | 0777;
 		ret->keep_entry = ret->keep_attr = false;
+		ret->mtime = ret->ctime = type == N_VIEW_LINK && row_by_id(c->db, n.row, &r, e) > 0 ? r.created : link_time(c);
 		rc = node_readlink(c, n, target, sizeof target, e);
 		ret->size = strlen(target);
 		return rc;
@@ -560,7 +571,7 @@ int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e)
 	if (!h->writable)
 		return 0;
 	if (h->type == H_BYTES) {
-		if (killed_by_signal(tid))
+		if (h->writer == c->who.pid && killed_by_signal(tid))
 			h->killed = true;
 		return 0;
 	}
@@ -590,6 +601,8 @@ int handle_release(struct call *c, struct handle *h, struct err *e)
 			rc = f->bytes->close(c, &o, h->bytes, h->written && !h->killed, e);
 		if (rc == 0 && h->writable)
 			rc = call_commit(c, e);
+		if (rc == -ENOENT)	/* deleted while it was written */
+			rc = 0;
 		f->bytes->release(h->bytes);
 		h->fd = -1;
 	} else if (h->type == H_DOC && h->writable && (h->dirty || (h->truncated && !h->written))) {

@@ -12,6 +12,7 @@ struct handle {
 	struct node n;
 	pthread_mutex_t lock;
 	bool writable, truncated, written, dirty, killed;
+	pid_t writer, writer_tid;	/* H_BYTES: who wrote last; its death breaks the upload off, that of others does not */
 	char *buf;		/* H_TEXT: the snapshot; H_DOC: the document; H_CTL: a line cut off (tail) */
 	size_t len;
 	uint64_t change;	/* change_no when the snapshot was made */
