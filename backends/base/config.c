@@ -45,7 +45,7 @@ static int set(struct config *c, const struct key *k, const char *v, struct err 
 		return 0;
 	}
 	double d = strtod(v, &end);
-	if (end == v || *end || d != d || d * 10 > 1e9 || (k->type == K_INT && d != (double)(int)d))
+	if (end == v || *end || !(d >= -1e8 && d <= 1e8) || (k->type == K_INT && d != (double)(int)d))
 		return err_set(e, EINVAL, "%s: '%s' is not a number", k->name, v);
 	int n = (int)(k->type == K_TENTHS ? d * 10 + 0.5 : d);
 	if (n < k->min || n > k->max)

@@ -53,11 +53,13 @@ static int consider(void *arg, const struct host_row *h)
 
 	ch->hosts++;
 	if (!fits(ch, h, why, sizeof why)) {
-		fprintf(ch->lines, "%s no %s\n", h->name, why);
+		put_word(ch->lines, h->name);
+		fprintf(ch->lines, " no %s\n", why);
 		snprintf(ch->short_why + len, sizeof ch->short_why - len, "%s%s: %s", len ? "; " : "", h->name, why);
 		return 0;
 	}
-	fprintf(ch->lines, "%s yes %ld MiB free\n", h->name, (long)free_ram);
+	put_word(ch->lines, h->name);
+	fprintf(ch->lines, " yes %ld MiB free\n", (long)free_ram);
 	if (!ch->best || free_ram > ch->best_free) {
 		ch->best = h->id;
 		ch->best_free = free_ram;
@@ -76,8 +78,10 @@ int place(struct call *c, const struct need *n, int64_t *host, char **schedule, 
 	if (!ch.lines)
 		return err_set(e, ENOMEM, "%m");
 	int rc = host_list(c->db, consider, &ch, e);
-	if (rc == 0 && ch.best && (rc = obj_by_id(c, ch.best, &o, e)) == 0)
-		fprintf(ch.lines, "%s chosen\n", o.row.name);
+	if (rc == 0 && ch.best && (rc = obj_by_id(c, ch.best, &o, e)) == 0) {
+		put_word(ch.lines, o.row.name);
+		fputs(" chosen\n", ch.lines);
+	}
 	fclose(ch.lines);
 	if (rc < 0)
 		return rc;

@@ -360,10 +360,10 @@ int attr_store(struct call *c, struct node n, const char *text, size_t len, stru
 	AUTO(free) char *s = NULL;
 	struct obj o;
 
+	if (f && f->type == T_DOC && strcmp(f->name, "spec") == 0)
+		return spec_store(c, n, text, len, e);
 	if (!f || n.file >= NF_COLL_FILE)
 		return err_set(e, EPERM, "%s cannot be written", f ? f->name : "it");
-	if (f->type == T_DOC && strcmp(f->name, "spec") == 0)
-		return spec_store(c, n, text, len, e);
 	if (memchr(text, '\0', len) && f->type != T_DOC)
 		return err_set(e, EINVAL, "%s: a NUL byte in the value", f->name);
 	s = strndup(text, len);

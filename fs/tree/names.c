@@ -83,6 +83,8 @@ static int detach(struct call *c, struct node dir, const char *name, struct err 
 	if (rc == 0)
 		rc = obj_by_id(c, dir.row, &o, e);
 	if (rc == 0)
+		rc = obj_unprotected(c, &o, e);
+	if (rc == 0)
 		rc = l->detach(c, &o, name, e);
 	return rc < 0 ? rc : call_commit(c, e);
 }

@@ -25,6 +25,15 @@ const struct kind *kind_by_dir(struct fs *fs, const struct kind *parent, const c
 
 /* ---- finding */
 
+const char *name_uuid(const char *name)
+{
+	const char *id = name + 3;
+
+	if (strncmp(name, "id:", 3) != 0 || strlen(id) != 36 || strspn(id, "0123456789abcdef-") != 36)
+		return NULL;
+	return id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' ? id : NULL;
+}
+
 int obj_of(struct call *c, const struct row *r, struct obj *ret, struct err *e)
 {
 	const struct kind *k = kind_by_no(c->fs, (unsigned)r->kind);
@@ -47,11 +56,12 @@ int obj_by_id(struct call *c, int64_t id, struct obj *ret, struct err *e)
 
 int obj_by_name(struct call *c, const struct kind *k, int64_t parent, const char *name, struct obj *ret, struct err *e)
 {
+	bool id = strncmp(name, "id:", 3) == 0;
 	struct row r;
-	int rc = row_by_name(c->db, parent, k->no, name, &r, e);
+	int rc = id ? row_by_uuid(c->db, name + 3, &r, e) : row_by_name(c->db, parent, k->no, name, &r, e);
 
-	if (rc <= 0)
-		return rc;
+	if (rc <= 0 || (id && (r.kind != k->no || r.parent != parent)))
+		return rc < 0 ? rc : 0;
 	rc = obj_of(c, &r, ret, e);
 	return rc < 0 ? rc : 1;
 }
@@ -100,8 +110,8 @@ int obj_resolve(struct call *c, const struct kind *k, int64_t tenant, const char
 	struct row r = { 0 };
 	int rc;
 
-	if (strncmp(name, "id:", 3) == 0) {
-		rc = row_by_uuid(c->db, name + 3, &r, e);
+	if (name_uuid(name)) {
+		rc = row_by_uuid(c->db, name_uuid(name), &r, e);
 		bool mine = rc > 0 && r.kind == k->no && !r.deleted;
 
 		if (mine && k->parent && r.tenant != tenant) {	/* another tenant's: only what is open to all */
@@ -236,6 +246,10 @@ int check_name(const char *name, struct err *e)
 		return err_set(e, EINVAL, "a name may not begin with a dot");
 	if (strchr(name, '/'))
 		return err_set(e, EINVAL, "a name may not hold a slash");
+	if (strncmp(name, "id:", 3) == 0)
+		return err_set(e, EINVAL, "a name may not begin with id:, which says that a UUID follows");
+	if (name_uuid(name))
+		return err_set(e, EINVAL, "'%s' is how an id is written, not a name", name);
 	return text_check(name, len, false, e) < 0 ? err_prefix(e, "name") : 0;
 }
 

@@ -64,16 +64,15 @@ int obj_unused(struct call *c, const struct obj *o, struct err *e)
 
 /* ---- removing */
 
-static bool protected_above(struct call *c, const struct obj *o, struct obj *by)
+int obj_unprotected(struct call *c, const struct obj *o, struct err *e)
 {
-	struct err e;
-
-	for (*by = *o; by->row.id != ROOT_ROW; )
-		if (by->row.protected)
-			return true;
-		else if (obj_by_id(c, by->row.parent, by, &e) < 0)
-			break;
-	return false;
+	for (struct obj by = *o; by.row.id != ROOT_ROW; ) {
+		if (by.row.protected)
+			return err_set(e, EPERM, "%s '%s' is protected; echo false > its file 'protected' first", by.kind->name, by.row.name);
+		if (obj_by_id(c, by.row.parent, &by, e) < 0)
+			return -e->code;
+	}
+	return 0;
 }
 
 struct children {
@@ -197,7 +196,6 @@ int obj_held(struct call *c, const struct obj *o, bool *ret, struct err *e)
 int obj_delete(struct call *c, struct obj *o, struct err *e)
 {
 	bool draft = strcmp(o->row.status, "DRAFT") == 0, held = true;
-	struct obj by;
 	int rc;
 
 	if (o->row.id == ROOT_ROW)
@@ -206,9 +204,7 @@ int obj_delete(struct call *c, struct obj *o, struct err *e)
 		return 0;	/* asked twice: it goes on */
 	if (o->kind->flags & K_SYSTEM)
 		return err_set(e, EPERM, "%s '%s' belongs to the system", o->kind->name, o->row.name);
-	if (protected_above(c, o, &by))
-		return err_set(e, EPERM, "%s '%s' is protected; echo false > its file 'protected' first", by.kind->name, by.row.name);
-	if ((rc = each_child(c, o, refuse_child, o, e)) < 0 || (rc = obj_unused(c, o, e)) < 0)
+	if ((rc = obj_unprotected(c, o, e)) < 0 || (rc = each_child(c, o, refuse_child, o, e)) < 0 || (rc = obj_unused(c, o, e)) < 0)
 		return rc;
 	if (!draft && o->kind->going && (rc = o->kind->going(c, o, e)) < 0)
 		return rc;

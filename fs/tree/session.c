@@ -191,6 +191,14 @@ static void remember(struct sessions *ss, struct node n, const char *line)
 	snprintf(slot->line, sizeof slot->line, "%s", line);
 }
 
+/* What a user called something may hold a newline where it was refused for that. */
+static void one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
 void refusal(struct fs *fs, const struct who *w, const struct call *c, struct node n, const char *path, const struct err *e)
 {
 	struct sessions *ss = fs->sessions;
@@ -204,6 +212,8 @@ void refusal(struct fs *fs, const struct who *w, const struct call *c, struct no
 	if (asprintf(&line, "%s %s: %s", err_name(e->code), *path ? path : ".", e->msg) < 0 ||
 	    asprintf(&own, "%s %s %s %s", at, err_name(e->code), c->request, e->msg) < 0)
 		return;
+	one_line(line);
+	one_line(own);
 	pthread_mutex_lock(&ss->lock);
 	struct session *s = session_of(ss, w, true);
 	free(s->lines[s->next]);

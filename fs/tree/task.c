@@ -324,8 +324,12 @@ static void note_delete_error(struct fs *fs, struct job *j, const struct err *wh
 	struct err e = { 0 };
 	struct obj o;
 
-	snprintf(j->error, sizeof j->error, "%s", why->msg);
+	snprintf(j->error, sizeof j->error, "object %ld: %.400s", (long)j->object, why->msg);
 	if (call_begin(fs, &c, &e) == 0 && call_write(&c, &e) == 0 && obj_by_id(&c, j->object, &o, &e) == 0) {
+		char path[1600];
+
+		if (obj_name_path(&c, &o, path, sizeof path, &e) == 0)
+			snprintf(j->error, sizeof j->error, "%.200s: %.300s", path, why->msg);
 		char line[700];
 		time_t now = time(NULL);
 		struct tm tm;
@@ -506,6 +510,7 @@ void tasks_stop(struct fs *fs, unsigned timeout_ms)
 	pthread_mutex_lock(&ts->lock);
 	ts->stop = true;
 	pthread_cond_broadcast(&ts->work);
+	pthread_cond_broadcast(&ts->idle);
 	while (ts->running && mono_us() < until) {
 		struct timespec t = { until / 1000000, until % 1000000 * 1000 };
 
@@ -569,6 +574,6 @@ void tasks_health(struct fs *fs, FILE *out)
 	pthread_mutex_lock(&ts->lock);
 	for (struct job *j = ts->jobs; j; j = j->next)
 		if (*j->error)
-			fprintf(out, "deletion of object %ld goes on trying: %s\n", (long)j->object, j->error);
+			fprintf(out, "a deletion goes on trying: %s\n", j->error);
 	pthread_mutex_unlock(&ts->lock);
 }

@@ -218,7 +218,7 @@ bool word_in(const char *words, const char *word);
 
 int obj_of(struct call *c, const struct row *r, struct obj *ret, struct err *e);
 int obj_by_id(struct call *c, int64_t id, struct obj *ret, struct err *e);	/* ENOENT */
-/* 1 found, 0 not. */
+/* 1 found, 0 not; id:UUID is a name too. */
 int obj_by_name(struct call *c, const struct kind *k, int64_t parent, const char *name, struct obj *ret, struct err *e);
 /* A name as a user writes it in `tenant`: there, then among what is open to all; `id:UUID`.  ENOENT names what there is. */
 int obj_resolve(struct call *c, const struct kind *k, int64_t tenant, const char *name, struct obj *ret, struct err *e);
@@ -240,6 +240,8 @@ int obj_delete(struct call *c, struct obj *o, struct err *e);
 int obj_rename(struct call *c, struct obj *o, const char *name, struct err *e);
 int obj_verb(struct call *c, struct obj *o, const char *verb, const struct args *a, struct err *e);
 int obj_set_status(struct call *c, struct obj *o, const char *status, struct err *e);
+/* EPERM when it or what it is in is protected. */
+int obj_unprotected(struct call *c, const struct obj *o, struct err *e);
 /* EBUSY naming them when living objects use it. */
 int obj_unused(struct call *c, const struct obj *o, struct err *e);
 /* fn for every object that refers to it; 1 from fn stops. */
@@ -247,6 +249,8 @@ int obj_users(struct call *c, const struct obj *o, bool weak, bool deleted, row_
 /* Enqueue a task for a verb of its own, not asked for by anybody (e.g. what an event led to). */
 int obj_enqueue(struct call *c, struct obj *o, const char *verb, const char *args, struct err *e);
 int check_name(const char *name, struct err *e);
+/* The UUID in `id:UUID`, NULL when it is a name. */
+const char *name_uuid(const char *name);
 const struct verb *verb_find(const struct kind *k, const char *name);
 
 /* Columns of the object's own table, with the kind's view behind reads. */

@@ -1,6 +1,7 @@
 #include "value.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -90,7 +91,7 @@ static int parse_int(const struct file *f, const char *text, struct val *ret, st
 	}
 	errno = 0;
 	ret->i = strtoll(text, &end, 10);
-	if (end == text || *end || errno || *text == ' ')
+	if (end == text || *end || errno || !strchr("-0123456789", *text))	/* strtoll takes blanks and a plus too */
 		return err_set(e, EINVAL, "'%s' is not a whole number", text);
 	return range(f, ret->i, e);
 }
@@ -107,10 +108,10 @@ static int parse_size(const struct file *f, const char *text, uint64_t unit, str
 		return 0;
 	errno = 0;
 	uint64_t n = strtoull(text, &end, 10);
-	if (end == text || errno || *text == '-' || *text == ' ')
+	if (end == text || errno || !strchr("0123456789", *text))
 		return err_set(e, EINVAL, "'%s' is not a size", text);
 	if (*end) {
-		const char *s = *end ? strchr(suffixes, *end & ~0x20) : NULL;
+		const char *s = strchr(suffixes, toupper((unsigned char)*end));
 
 		if (!s || !(word_in("iB ib B b", end + 1) || !end[1]))
 			return err_set(e, EINVAL, "'%s' is not a size; suffixes are K M G T P", text);
@@ -197,9 +198,10 @@ int cidr_parse(const char *s, uint32_t *net, unsigned *prefix, struct err *e)
 	snprintf(ip, sizeof ip, "%.*s", (int)(slash - s), s);
 	if (ip4_parse(ip, net, e) < 0)
 		return -e->code;
-	*prefix = (unsigned)strtoul(slash + 1, &end, 10);
-	if (end == slash + 1 || *end || *prefix > 32 || slash[1] == '+' || slash[1] == '-')
+	unsigned long bits = strtoul(slash + 1, &end, 10);
+	if (!isdigit((unsigned char)slash[1]) || *end || bits > 32)
 		return err_set(e, EINVAL, "'%s' is not a cidr like 10.0.0.0/24", s);
+	*prefix = (unsigned)bits;
 	uint32_t mask = *prefix ? ~UINT32_C(0) << (32 - *prefix) : 0;
 	if (*net & ~mask) {
 		ip4_format(*net & mask, good);
@@ -219,7 +221,7 @@ static int parse_cidr(const struct file *f, const char *text, struct val *ret, s
 	top = net >> 24;
 	if (prefix < 8 || prefix > 29)
 		return err_set(e, EINVAL, "a network of /%u has no use here; /8 to /29", prefix);
-	if (top == 0 || top == 127 || top >= 224 || (net >> 16) == 0xa9fe)
+	if (top == 0 || top == 127 || top >= 224 || (prefix <= 16 ? (0xa9fe0000 & ~0u << (32 - prefix)) == net : (net >> 16) == 0xa9fe))
 		return err_set(e, EINVAL, "%s is not for networks of guests", text);
 	ip4_format(net, ip);
 	*ret = (struct val){ .kind = VAL_TEXT };
@@ -253,10 +255,11 @@ static int parse_time(const struct file *f, const char *text, struct val *ret, s
 {
 	struct tm tm = { 0 };
 	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	int day = tm.tm_mday;
 
-	if (!end || *end)
-		return err_set(e, EINVAL, "'%s' is not a time like 2026-11-22T10:06:00Z", text);
 	*ret = (struct val){ .kind = VAL_INT, .i = (int64_t)timegm(&tm) * 1000000 };
+	if (!end || *end || !isdigit((unsigned char)*text) || tm.tm_mday != day)	/* timegm makes a 1 March of a 30 February */
+		return err_set(e, EINVAL, "'%s' is not a time like 2026-11-22T10:06:00Z", text);
 	return 0;
 }
 
@@ -318,7 +321,7 @@ void value_help(const struct file *f, FILE *out)
 
 void put_word(FILE *out, const char *w)
 {
-	if (*w && !w[strcspn(w, " \t\"'\\#=\n$`*?[](){}<>|&;!~")]) {
+	if (*w && !w[strcspn(w, " \t\r\"'\\#=\n$`*?[](){}<>|&;!~")]) {
 		fputs(w, out);
 		return;
 	}
@@ -371,6 +374,7 @@ int args_add(struct args *a, const char *key, const char *value, struct err *e)
 	v[a->n] = (struct arg){ strdup(key), value ? strdup(value) : NULL };
 	if (!v[a->n].key || (value && !v[a->n].value)) {
 		free(v[a->n].key);
+		free(v[a->n].value);
 		return err_set(e, ENOMEM, "%m");
 	}
 	a->n++;
@@ -477,22 +481,22 @@ char *base64_encode(const void *data, size_t len)
 
 char *base64_decode(const char *text, size_t *len, struct err *e)
 {
-	size_t n = strlen(text);
+	/* libcrypto takes blanks, and '=' anywhere: what is base64 is said here */
+	size_t n = strlen(text), digits = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+	size_t pad = strspn(text + digits, "=");
 	unsigned char *out = malloc(n / 4 * 3 + 4);
 
 	if (!out) {
 		err_set(e, ENOMEM, "%m");
 		return NULL;
 	}
-	int got = n % 4 || n > 1 << 24 ? -1 : EVP_DecodeBlock(out, (const unsigned char *)text, (int)n);
+	int got = n % 4 || n > 1 << 24 || pad > 2 || digits + pad != n ? -1 : EVP_DecodeBlock(out, (const unsigned char *)text, (int)n);
 	if (got < 0) {
 		free(out);
 		err_set(e, EINVAL, "not valid base64");
 		return NULL;
 	}
-	for (size_t i = n; i && text[i - 1] == '='; i--)
-		got--;
-	*len = (size_t)got;
-	out[got] = '\0';
+	*len = (size_t)got - pad;
+	out[*len] = '\0';
 	return (char *)out;
 }
