@@ -133,7 +133,7 @@ static const char *const migrations[] = {
 "CREATE VIEW image_v AS SELECT image.*, visibility = 'public' AS open FROM image;\n"
 "CREATE VIEW network_v AS SELECT network.*, (shared = 1 OR external = 1) AS open FROM network;\n"
 "CREATE VIEW server_v AS SELECT s.*, (SELECT group_concat(text, char(10)) FROM\n"
-"  (SELECT CASE WHEN o.name GLOB '*[^A-Za-z0-9._:@%+-]*' THEN '''' || replace(o.name, '''', '''\\''''''') || '''' ELSE o.name END\n"
+"  (SELECT CASE WHEN o.name GLOB '*[^A-Za-z0-9._:@%+-]*' THEN '''' || replace(o.name, '''', '''\\''''') || '''' ELSE o.name END\n"
 "   || ' ' || p.address AS text FROM port p JOIN object o ON o.id = p.network WHERE p.server = s.id ORDER BY p.nic))\n"
 "  AS addresses FROM server s;\n"
 "CREATE VIEW port_v AS SELECT p.*, o.name AS subnet_name FROM port p JOIN object o ON o.id = p.subnet;\n",

@@ -437,7 +437,8 @@ static struct handle *handle_at(struct fuse_file_info *fi)
 static void open_flags(struct fs *fs, const struct handle *h, struct fuse_file_info *fi)
 {
 	const struct file *f = node_file(fs, h->n);
-	bool cached = (h->type == H_TEXT || h->type == H_DOC) && !h->writable && f && !file_is_live(f) && !h->n.by_id;
+	/* opening with O_TRUNC makes the kernel's copy of a file empty until the write: what is written is not read from there */
+	bool cached = h->type == H_TEXT && f && !file_is_live(f) && !node_writable(fs, h->n) && !h->n.by_id;
 
 	fi->fh = (uintptr_t)h;
 	fi->direct_io = !cached;

@@ -14,6 +14,7 @@ put 'some words' servers/s1/description
 cat servers/wait > /dev/null
 cd "$CLOUD" || exit 99
 mkdir "$WORK/out"
+until_true 20 grep -qx up hosts/local/state	# that is an event of its own
 
 # Everything a program could have changed, in a few words.
 state() {
