@@ -102,6 +102,7 @@ mount_store() {
 }
 
 make_image() {
+	[ "$(status images/tiny)" != saving ] || cat images/tiny/wait > /dev/null	# of a cp that was stopped
 	case $(status images/tiny) in
 	active) say "the image tiny is there" ;;
 	*)
@@ -179,7 +180,7 @@ up() {
 	make_server
 	await_guest
 	run "cat servers/web1/addresses"
-	run "tail -n 5 servers/web1/console.log"
+	run "grep tiny: servers/web1/console.log"
 	run "ip netns exec \$(cat networks/lan/netns) curl -s http://$address/"
 	run "cat $CLOUD/health"
 	cat << END
@@ -193,7 +194,7 @@ The cloud stays mounted. To try next, as root (sudo -s):
     cat spec                                            the whole tenant, as commands that build it again
     tail -f $CLOUD/events                               what happens, a line each
 
-    make demo-down$args                                 stops the guest and removes all of it
+    make demo-down$args        stops the guest and removes all of it
 END
 }
 
@@ -262,6 +263,7 @@ down() {
 		left=$(leftovers "$hash")
 		[ -z "$left" ] || die "these are left: $left"
 		rm -rf --one-file-system "/run/cirrusfs/$hash"
+		[ "$(ls -A /run/cirrusfs)" != qemu-cache ] || rm -rf /run/cirrusfs/qemu-cache	# the last store's
 		rmdir /run/cirrusfs /run/cirrusfs-dns 2> /dev/null
 	fi
 	if marked cloud-made; then cloud_made=yes; else cloud_made=no; fi

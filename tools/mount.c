@@ -2,11 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,8 +72,8 @@ static bool parse(int argc, char **argv, struct request *r)
 	return n > 0;
 }
 
-/* Is there a mount of ours at that place? */
-static bool is_mounted(const char *mountpoint)
+/* A mount of ours at that place (NULL: anywhere), of that device, "0:49" (NULL: any); ret: its device. */
+static bool find_mount(const char *mountpoint, const char *dev, char ret[32])
 {
 	AUTO(fclose) FILE *f = fopen("/proc/self/mountinfo", "re");
 	AUTO(free) char *line = NULL;
@@ -80,19 +83,45 @@ static bool is_mounted(const char *mountpoint)
 	while (f && getline(&line, &size, f) > 0) {
 		const char *dash = strstr(line, " - ");
 
-		if (dash && sscanf(line, "%*s %*s %*s %*s %4095s", at) == 1 && sscanf(dash, " - %255s", rest) == 1 &&
-		    strcmp(at, mountpoint) == 0 && strcmp(rest, "fuse.cirrusfs") == 0)
+		if (dash && sscanf(line, "%*s %*s %31s %*s %4095s", ret, at) == 2 && sscanf(dash, " - %255s", rest) == 1 &&
+		    (!mountpoint || strcmp(at, mountpoint) == 0) && (!dev || strcmp(ret, dev) == 0) && strcmp(rest, "fuse.cirrusfs") == 0)
 			return true;
 	}
 	return false;
 }
 
+static bool is_mounted(const char *mountpoint)
+{
+	char dev[32];
+
+	return find_mount(mountpoint, NULL, dev);
+}
+
+/* The kernel ends a session when the last copy of its mount goes, and every container, `unshare -m` or `ip netns exec` that was
+ * begun meanwhile has one.  For us it is over when the mount has left our own namespace. */
+static void *watch_mount(void *arg)
+{
+	const char *mountpoint = arg;
+	AUTO(close) int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct pollfd p = { fd, POLLPRI, 0 };
+	char dev[32], found[32];
+
+	if (fd < 0 || !find_mount(mountpoint, NULL, dev))
+		return NULL;
+	while (find_mount(NULL, dev, found))
+		poll(&p, 1, 60000);
+	kill(getpid(), SIGTERM);
+	return NULL;
+}
+
 /* The directory's absolute path; a mount of ours there whose process died is detached first. */
 static int prepare_mountpoint(struct request *r, char *ret, struct err *e)
 {
+	struct statfs fs;
 	struct stat st;
 
-	if (stat(r->mountpoint, &st) < 0 && errno == ENOTCONN) {
+	/* statfs asks the process; what stat says may be remembered from before it died */
+	if (statfs(r->mountpoint, &fs) < 0 && errno == ENOTCONN) {
 		char dir[PATH_MAX], path[PATH_MAX + 256];
 		const char *slash;
 
@@ -148,6 +177,8 @@ static int serve(struct request *r, const char *mountpoint, int tell, struct err
 {
 	struct server *server = NULL;
 	struct cloud *c;
+	bool watched = false;
+	pthread_t watcher;
 	sigset_t ours;
 
 	/* those signals are the main thread's: all others are started with them blocked */
@@ -160,8 +191,11 @@ static int serve(struct request *r, const char *mountpoint, int tell, struct err
 	if (open_store(r->store, &c, e) < 0)
 		return -e->code;
 	c->fs.mountpoint = strdup(mountpoint);
-	if (!r->foreground)
+	if (!r->foreground) {
 		cloud_log(c);
+		if (chdir("/") < 0)
+			log_warn("enter /: %m");
+	}
 	int rc = cloud_start(c, e);
 	if (rc == 0)
 		rc = server_mount(&c->fs, r->opts, &server, e);
@@ -169,8 +203,15 @@ static int serve(struct request *r, const char *mountpoint, int tell, struct err
 		cloud_note_mount(c, mountpoint);
 		log_info("store %s at %s", c->fs.store, mountpoint);
 		report(tell, "");
+		if (pthread_create(&watcher, NULL, watch_mount, c->fs.mountpoint) == 0)
+			watched = true;
 		pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
 		rc = server_run(server, e);
+		pthread_sigmask(SIG_BLOCK, &ours, NULL);	/* the watcher's may still come */
+		if (watched) {
+			pthread_cancel(watcher);
+			pthread_join(watcher, NULL);
+		}
 		log_info("unmounted");
 	}
 	cloud_stop(c);
@@ -192,7 +233,10 @@ static int detach(struct request *r, const char *mountpoint, struct err *e)
 	if (pid < 0)
 		return err_set(e, errno, "start: %m");
 	if (pid == 0) {
-		close(p[0]);
+		/* a lock or a pipe of who called is not ours to keep */
+		if (p[1] > 3)
+			close_range(3, (unsigned)p[1] - 1, 0);
+		close_range((unsigned)p[1] + 1, ~0U, 0);
 		setsid();
 		null = open("/dev/null", O_RDWR | O_CLOEXEC);
 		dup2(null, 0);

@@ -5,13 +5,23 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Marks a text that did not fit; no UTF-8 sequence is left in half. */
+static void cut(char *text, size_t size)
+{
+	size_t n = size - 4;
+
+	while (n && ((unsigned char)text[n] & 0xc0) == 0x80)
+		n--;
+	memcpy(text + n, "...", 4);
+}
+
 /* One line: whatever a library or a guest put into a message, it stays on its line of a control file. */
 static void finish(struct err *e, int len)
 {
 	if (len < 0)
 		snprintf(e->msg, sizeof e->msg, "%s", strerror(e->code));
 	else if ((size_t)len >= sizeof e->msg)
-		memcpy(e->msg + sizeof e->msg - 4, "...", 4);
+		cut(e->msg, sizeof e->msg);
 	for (char *p = e->msg; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = ' ';
@@ -44,7 +54,8 @@ int err_prefix(struct err *e, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(head, sizeof head, fmt, ap);
+	if (vsnprintf(head, sizeof head, fmt, ap) >= (int)sizeof head)
+		cut(head, sizeof head);
 	va_end(ap);
 	memcpy(old, e->msg, sizeof old);
 	finish(e, snprintf(e->msg, sizeof e->msg, "%s: %s", head, old));

@@ -10,7 +10,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,16 +21,23 @@
 
 #define SEARCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
 static bool find_program(const char *prog, char *path, size_t size)
 {
 	if (strchr(prog, '/'))
-		return snprintf(path, size, "%s", prog) < (int)size && access(path, X_OK) == 0;
+		return snprintf(path, size, "%s", prog) < (int)size && is_program(path);
 	const char *env = getenv("CIRRUSFS_PATH");	/* tests take programs away with it */
 
 	for (const char *p = env ? env : SEARCH_PATH; *p; ) {
 		size_t n = strcspn(p, ":");
 
-		if (snprintf(path, size, "%.*s/%s", (int)n, p, prog) < (int)size && access(path, X_OK) == 0)
+		if (snprintf(path, size, "%.*s/%s", (int)n, p, prog) < (int)size && is_program(path))
 			return true;
 		p += n + (p[n] == ':');
 	}
@@ -126,6 +135,23 @@ static int collect(int out, int err, FILE *outf, FILE *errf, size_t out_room, ui
 	return 0;
 }
 
+/* A program may close its output and go on: 0 it has ended, ETIMEDOUT. */
+static int await_end(pid_t pid, uint64_t until)
+{
+	AUTO(close) int fd = pidfd_open(pid, 0);
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	while (fd >= 0) {
+		uint64_t now = now_ms();
+
+		if (now >= until)
+			return ETIMEDOUT;
+		if (poll(&p, 1, (int)(until - now)) > 0)
+			break;
+	}
+	return 0;
+}
+
 static void last_line(char *text, const char *prog, const char **ret)
 {
 	size_t n = strlen(text), skip = strlen(prog);
@@ -170,8 +196,10 @@ int spawn_run(const struct spawn *s, char **ret, struct err *e)
 		child(s, path, pw, s->stdin_fd > 0 ? s->stdin_fd : null, out_w, err_w);
 	close(steal_fd(&out_w));
 	close(steal_fd(&err_w));
-	int failed = pid < 0 ? errno : collect(out_r, err_r, outf, errf, s->out_max ? s->out_max : 1 << 20,
-					       now_ms() + (s->timeout_ms ? s->timeout_ms : 30000));
+	uint64_t until = now_ms() + (s->timeout_ms ? s->timeout_ms : 30000);
+	int failed = pid < 0 ? errno : collect(out_r, err_r, outf, errf, s->out_max ? s->out_max : 1 << 20, until);
+	if (!failed)
+		failed = await_end(pid, until);
 	if (outf)
 		fclose(outf);
 	if (errf)

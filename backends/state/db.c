@@ -23,6 +23,12 @@ struct db {
 	unsigned n_slots;
 };
 
+struct member {			/* a finished transaction that waits for its batch's commit: on its thread's stack */
+	struct member *next;
+	bool done;
+	struct err err;
+};
+
 struct state {
 	char *path;
 	pthread_mutex_t pool_lock;
@@ -31,12 +37,8 @@ struct state {
 	pthread_mutex_t write_lock;	/* held while a tx runs */
 	pthread_cond_t committed;
 	int waiting;			/* transactions that wait for write_lock; atomic */
-	uint64_t batch;			/* number of the batch now open */
-	unsigned members;		/* finished transactions in it, waiting for its commit */
-	struct {
-		uint64_t batch;
-		struct err err;
-	} results[64];			/* of the last batches, by number modulo 64 */
+	struct member *first;		/* members of the batch now open */
+	unsigned members;
 };
 
 int64_t now_us(void)
@@ -138,7 +140,7 @@ void db_done(struct db *db)
 	struct state *st = db->st;
 
 	if (!sqlite3_get_autocommit(db->h))
-		sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+		db_snapshot_end(db);
 	pthread_mutex_lock(&st->pool_lock);
 	db->next = st->pool;
 	st->pool = db;
@@ -169,7 +171,6 @@ int state_open(const char *path, bool create, struct state **ret, struct err *e)
 	pthread_mutex_init(&st->pool_lock, NULL);
 	pthread_mutex_init(&st->write_lock, NULL);
 	pthread_cond_init(&st->committed, NULL);
-	st->batch = 1;
 	if (!create && access(path, F_OK) < 0)
 		return err_set(e, errno, "open state '%s': %m", path);
 	mode_t old = umask(0077);
@@ -362,11 +363,11 @@ static int run(struct db *db, const char *sql, struct err *e)
 /* Ends the open batch with this result and lets its members go.  write_lock is held. */
 static void batch_end(struct state *st, const struct err *result)
 {
-	unsigned slot = st->batch & 63;
-
-	st->results[slot].batch = st->batch;
-	st->results[slot].err = *result;
-	st->batch++;
+	for (struct member *m = st->first; m; m = m->next) {
+		m->err = *result;
+		m->done = true;
+	}
+	st->first = NULL;
 	st->members = 0;
 	pthread_cond_broadcast(&st->committed);
 }
@@ -435,19 +436,16 @@ int tx_commit(struct tx *tx, struct err *e)
 		return rc;
 	}
 	tx->open = false;
-	uint64_t mine = st->batch;
+	struct member me = { .next = st->first };
+	st->first = &me;
 	st->members++;
 	batch_leave(st);
-	while (st->batch == mine)
+	while (!me.done)
 		pthread_cond_wait(&st->committed, &st->write_lock);
-	struct err result = st->results[mine & 63].err;
-	bool known = st->results[mine & 63].batch == mine;
 	pthread_mutex_unlock(&st->write_lock);
-	if (!known)
-		return err_set(e, EIO, "the result of a commit was lost");
-	if (result.code)
-		*e = result;
-	return -result.code;
+	if (me.err.code)
+		*e = me.err;
+	return -me.err.code;
 }
 
 void tx_rollback(struct tx *tx)

@@ -71,7 +71,9 @@ static const char *const migrations[] = {
 "  uri TEXT, enabled INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),\n"
 "  maintenance INTEGER NOT NULL DEFAULT 0 CHECK (maintenance IN (0, 1)),\n"
 "  up INTEGER NOT NULL DEFAULT 0 CHECK (up IN (0, 1)), vcpus INTEGER NOT NULL DEFAULT 0, ram INTEGER NOT NULL DEFAULT 0,\n"
-"  disk INTEGER NOT NULL DEFAULT 0, hypervisor TEXT NOT NULL DEFAULT '', simulated INTEGER NOT NULL DEFAULT 0,\n"
+"  disk INTEGER NOT NULL DEFAULT 0,\n"
+"  vcpus_used INTEGER NOT NULL DEFAULT 0 CHECK (vcpus_used >= 0), ram_used INTEGER NOT NULL DEFAULT 0 CHECK (ram_used >= 0),\n"
+"  disk_used INTEGER NOT NULL DEFAULT 0 CHECK (disk_used >= 0), hypervisor TEXT NOT NULL DEFAULT '', simulated INTEGER NOT NULL DEFAULT 0,\n"
 "  why TEXT NOT NULL DEFAULT '');\n"
 "CREATE TABLE key (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE, data TEXT);\n"
 "CREATE TABLE image (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE,\n"
@@ -125,11 +127,17 @@ static const char *const migrations[] = {
 "  UPDATE usage SET used = used - OLD.vcpus WHERE name = 'cores' AND tenant = (SELECT tenant FROM object WHERE id = OLD.id);\n"
 "  UPDATE usage SET used = used - OLD.ram WHERE name = 'ram' AND tenant = (SELECT tenant FROM object WHERE id = OLD.id); END;\n"
 
+/* what a host's servers take of it */
+"CREATE TRIGGER host_server AFTER UPDATE OF host, vcpus, ram, disk ON server BEGIN\n"
+"  UPDATE host SET vcpus_used = vcpus_used - OLD.vcpus, ram_used = ram_used - OLD.ram, disk_used = disk_used - OLD.disk WHERE id = OLD.host;\n"
+"  UPDATE host SET vcpus_used = vcpus_used + NEW.vcpus, ram_used = ram_used + NEW.ram, disk_used = disk_used + NEW.disk WHERE id = NEW.host;\n"
+"END;\n"
+"CREATE TRIGGER host_server_gone AFTER DELETE ON server BEGIN\n"
+"  UPDATE host SET vcpus_used = vcpus_used - OLD.vcpus, ram_used = ram_used - OLD.ram, disk_used = disk_used - OLD.disk WHERE id = OLD.host;\n"
+"END;\n"
+
 "CREATE VIEW host_v AS SELECT h.*,\n"
-"  CASE WHEN maintenance = 1 THEN 'maintenance' WHEN up = 1 THEN 'up' ELSE 'down' END AS state,\n"
-"  (SELECT coalesce(sum(s.vcpus), 0) FROM server s WHERE s.host = h.id) AS vcpus_used,\n"
-"  (SELECT coalesce(sum(s.ram), 0) FROM server s WHERE s.host = h.id) AS ram_used,\n"
-"  (SELECT coalesce(sum(s.disk), 0) FROM server s WHERE s.host = h.id) AS disk_used FROM host h;\n"
+"  CASE WHEN maintenance = 1 THEN 'maintenance' WHEN up = 1 THEN 'up' ELSE 'down' END AS state FROM host h;\n"
 "CREATE VIEW image_v AS SELECT image.*, visibility = 'public' AS open FROM image;\n"
 "CREATE VIEW network_v AS SELECT network.*, (shared = 1 OR external = 1) AS open FROM network;\n"
 "CREATE VIEW server_v AS SELECT s.*, (SELECT group_concat(text, char(10)) FROM\n"
@@ -137,6 +145,20 @@ static const char *const migrations[] = {
 "   || ' ' || p.address AS text FROM port p JOIN object o ON o.id = p.network WHERE p.server = s.id ORDER BY p.nic))\n"
 "  AS addresses FROM server s;\n"
 "CREATE VIEW port_v AS SELECT p.*, o.name AS subnet_name FROM port p JOIN object o ON o.id = p.subnet;\n",
+/* 2: cores and ram are given back (a cascade begins when the object's row, and with it the tenant, is gone already), and may shrink */
+"DROP TRIGGER usage_server; DROP TRIGGER usage_server_gone;\n"
+"CREATE TRIGGER usage_server AFTER UPDATE OF vcpus, ram ON server BEGIN\n"
+"  INSERT INTO usage SELECT o.tenant, n.name, 0 FROM object o, (SELECT 'cores' AS name UNION ALL SELECT 'ram') n WHERE o.id = NEW.id\n"
+"    ON CONFLICT (tenant, name) DO NOTHING;\n"
+"  UPDATE usage SET used = used + NEW.vcpus - OLD.vcpus WHERE name = 'cores' AND tenant = (SELECT tenant FROM object WHERE id = NEW.id);\n"
+"  UPDATE usage SET used = used + NEW.ram - OLD.ram WHERE name = 'ram' AND tenant = (SELECT tenant FROM object WHERE id = NEW.id); END;\n"
+"CREATE TRIGGER usage_server_gone BEFORE DELETE ON object WHEN EXISTS (SELECT 1 FROM server WHERE id = OLD.id) BEGIN\n"
+"  UPDATE usage SET used = used - (SELECT vcpus FROM server WHERE id = OLD.id) WHERE tenant = OLD.tenant AND name = 'cores';\n"
+"  UPDATE usage SET used = used - (SELECT ram FROM server WHERE id = OLD.id) WHERE tenant = OLD.tenant AND name = 'ram'; END;\n"
+"UPDATE usage SET used = (SELECT coalesce(sum(s.vcpus), 0) FROM server s JOIN object o ON o.id = s.id WHERE o.tenant = usage.tenant)\n"
+"  WHERE name = 'cores';\n"
+"UPDATE usage SET used = (SELECT coalesce(sum(s.ram), 0) FROM server s JOIN object o ON o.id = s.id WHERE o.tenant = usage.tenant)\n"
+"  WHERE name = 'ram';\n",
 };
 
 static int version(struct db *db, int64_t *ret, struct err *e)

@@ -44,27 +44,6 @@ static int show_networks(struct call *c, const struct obj *o, FILE *out, struct 
 	return rc ? rc : x.rc;
 }
 
-static int show_address(void *arg, const struct port_row *p)
-{
-	struct nics *x = arg;
-	struct obj net;
-
-	x->rc = obj_by_id(x->c, p->network, &net, x->e);
-	if (x->rc == 0) {
-		put_word(x->out, net.row.name);
-		fprintf(x->out, " %s\n", p->address);
-	}
-	return x->rc;
-}
-
-static int show_addresses(struct call *c, const struct obj *o, FILE *out, struct err *e)
-{
-	struct nics x = { c, o, out, e, 0 };
-	int rc = port_list(c->db, o->row.id, 0, show_address, &x, e);
-
-	return rc ? rc : x.rc;
-}
-
 static int add_nic(struct call *c, struct obj *o, const struct obj *net, const char *address, const char *link, struct err *e)
 {
 	char name[256];
@@ -344,7 +323,7 @@ static const struct file server_files[] = {
 	{ "user-data", .flags = F_PARAM, .type = T_DOC, .column = "user_data", .max = 65535, .help = "document: given to the guest" },
 	{ "config-drive", .flags = F_PARAM, .type = T_BOOL, .column = "config_drive", .help = "give it a drive with its metadata" },
 	{ "power", .type = T_TEXT, .column = "power", .help = "NOSTATE RUNNING PAUSED SHUTDOWN CRASHED" },
-	{ "addresses", .flags = F_LIST, .type = T_TEXT, .column = "addresses", .show = show_addresses, .help = "NETWORK ADDRESS a line" },
+	{ "addresses", .flags = F_LIST, .type = T_TEXT, .column = "addresses", .help = "NETWORK ADDRESS a line" },
 	{ "launched", .type = T_TIME, .column = "launched", .help = "when it first ran" },
 	{ "schedule", .flags = F_LIST, .type = T_TEXT, .column = "schedule", .help = "a line per host: why it was or was not chosen" },
 	{ "console.log", .flags = F_STREAM, .stream = &console_stream, .help = "what the guest wrote to its serial port; grows" },

@@ -7,7 +7,7 @@
 #include "tasks.h"
 #include "tree.h"
 
-static void new_request(char ret[REQUEST_LEN])
+void request_new(char ret[REQUEST_LEN])
 {
 	unsigned char b[16];
 	char *p = ret;
@@ -29,7 +29,7 @@ int call_begin(struct fs *fs, struct call *c, struct err *e)
 int call_write(struct call *c, struct err *e)
 {
 	if (!*c->request)
-		new_request(c->request);
+		request_new(c->request);
 	if (c->db)
 		db_done(steal_ptr(&c->db));
 	int rc = tx_begin(c->fs->state, &c->tx, e);

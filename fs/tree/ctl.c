@@ -8,20 +8,6 @@
 
 /* ---- create, ensure, delete in a collection */
 
-/* NAME or id:UUID of one that lives, or is going when `deleted`: 1 found, 0 not. */
-static int find(struct call *c, const struct kind *k, const struct obj *parent, const char *name, bool deleted, struct obj *ret, struct err *e)
-{
-	struct row r;
-
-	if (!name_uuid(name))
-		return obj_by_name(c, k, parent->row.id, name, ret, e);
-	int rc = row_by_uuid(c->db, name_uuid(name), &r, e);
-	if (rc <= 0 || r.kind != k->no || r.parent != parent->row.id || (r.deleted && !deleted))
-		return rc < 0 ? rc : 0;
-	*ret = (struct obj){ .row = r, .kind = k };
-	return 1;
-}
-
 /* "server-1", "server-2" ...: for a create that names none. */
 static int choose_name(struct call *c, const struct kind *k, const struct obj *parent, char *ret, size_t size, struct err *e)
 {
@@ -44,7 +30,7 @@ static int merge_like(struct call *c, const struct kind *k, const struct obj *pa
 	struct obj o;
 
 	if (other) {
-		int rc = find(c, k, parent, other, false, &o, e);
+		int rc = obj_by_name(c, k, parent->row.id, other, &o, e);
 
 		if (rc <= 0)
 			return rc ? rc : err_set(e, ENOENT, "no %s '%s' to make it like", k->name, other);
@@ -96,7 +82,7 @@ static int do_ensure(struct call *c, const struct kind *k, const struct obj *par
 
 	if (!name)
 		return err_set(e, EINVAL, "ensure wants a NAME");
-	int rc = find(c, k, parent, name, false, &o, e);
+	int rc = obj_by_name(c, k, parent->row.id, name, &o, e);
 	if (rc == 0)
 		return do_create(c, k, parent, name, a, e);
 	if (rc > 0 && k->flags & K_SYSTEM)
@@ -118,7 +104,13 @@ static int do_delete(struct call *c, const struct kind *k, const struct obj *par
 		return err_set(e, EINVAL, "delete wants a NAME");
 	if (a->n)
 		return err_set(e, EINVAL, "delete does not take '%s'", a->v[0].key);
-	int rc = find(c, k, parent, name, true, &o, e);
+	bool id = strncmp(name, "id:", 3) == 0;		/* what is going already, too */
+	struct row r;
+	int rc = id ? row_by_uuid(c->db, name + 3, &r, e) : obj_by_name(c, k, parent->row.id, name, &o, e);
+	if (rc > 0 && id && (r.kind != k->no || r.parent != parent->row.id))
+		rc = 0;
+	if (rc > 0 && id)
+		o = (struct obj){ .row = r, .kind = k };
 	if (rc <= 0)
 		return rc ? rc : err_set(e, ENOENT, "no %s '%s'", k->name, name);
 	return obj_delete(c, &o, e);
@@ -171,8 +163,7 @@ static int walk(struct call *c, struct obj *o, char *path, const struct kind **k
 		if (!next)
 			return 0;
 		*next = '\0';
-		struct obj up = *o;
-		int rc = find(c, *k, &up, *name, false, o, e);
+		int rc = obj_by_name(c, *k, o->row.id, *name, o, e);
 		if (rc <= 0)
 			return rc ? rc : err_set(e, ENOENT, "no %s '%s'", (*k)->name, *name);
 		path = next + 1;

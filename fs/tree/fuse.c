@@ -71,16 +71,18 @@ static void req_end(struct req *r)
 static void keep_refusal(struct req *r, struct node n, const char *name)
 {
 	AUTO(call_end) struct call c = { 0 };
-	char path[2000];
+	char path[2000], request[REQUEST_LEN];
 	struct err e;
 
 	who(r);
+	memcpy(request, r->c.request, sizeof request);
 	call_end(&r->c);
 	r->c = (struct call){ 0 };
 	if (call_begin(r->fs, &c, &e) < 0)
 		return;
-	if (!*c.request)
-		snprintf(c.request, sizeof c.request, "req-%08lx-%d", (unsigned long)now_us(), (int)r->tid);
+	if (!*request)
+		request_new(request);
+	memcpy(c.request, request, sizeof request);
 	node_path(&c, n, path, sizeof path - 260);
 	if (name) {
 		size_t len = strlen(path);
@@ -128,10 +130,18 @@ static void check_race(struct fs *fs, struct node n, uint64_t before)
 		notify_inode(fs, n);
 }
 
+/* last-error and last-result: what they say depends on who asks. */
+static bool is_personal(struct fs *fs, struct node n)
+{
+	const struct file *f = node_file(fs, n);
+
+	return n.kind == 0 && f && f->flags & F_HIDDEN && strncmp(f->name, "last-", 5) == 0;
+}
+
 static int entry_for(struct req *r, struct node n, struct fuse_entry_param *ep)
 {
 	struct node_attr a;
-	int rc = node_attr(&r->c, n, NULL, &a, &r->e);
+	int rc = node_attr(&r->c, n, is_personal(r->fs, n) ? who(r) : NULL, &a, &r->e);
 
 	if (rc < 0)
 		return rc;
@@ -197,7 +207,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (req_begin(&r, req) < 0)
 		return;
 	notify_seen(n.row);
-	if (db_snapshot(r.c.db, &r.e) < 0 || node_attr(&r.c, n, NULL, &a, &r.e) < 0) {
+	if (db_snapshot(r.c.db, &r.e) < 0 || node_attr(&r.c, n, is_personal(r.fs, n) ? who(&r) : NULL, &a, &r.e) < 0) {
 		if (r.e.code == ENOENT && fi) {	/* removed while open, as everywhere */
 			struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 
@@ -216,7 +226,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static int set_attr(struct req *r, struct node n, struct stat *st, int to_set, struct fuse_file_info *fi, struct node_attr *a)
 {
 	const struct file *f = node_file(r->fs, n);
-	bool edited = n.kind == NK_SCRATCH || (f && f->type == T_DOC);	/* install and editors set modes of what they write */
+	/* install and editors set modes of what they write: documents, keys, metadata */
+	bool edited = n.kind == NK_SCRATCH || (f && (f->type == T_DOC || n.file == NF_OBJECT));
 	int rc = node_attr(&r->c, n, NULL, a, &r->e);
 
 	if (rc == 0 && to_set & FUSE_SET_ATTR_MODE && ((st->st_mode ^ a->mode) & 07777) && !edited)
@@ -414,15 +425,27 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	fail(&r, node_of(parent), name);
 }
 
-static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	AUTO_REQ r = { 0 };
 
 	if (req_begin(&r, req) < 0)
 		return;
+	err_set(&r.e, EPERM, "pipes, sockets and devices cannot be made here");
+	fail(&r, node_of(parent), name);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+{
+	AUTO_REQ r = { 0 };
+	struct node n;
+
+	if (req_begin(&r, req) < 0)
+		return;
 	who(&r);
 	if (name_rename(&r.c, node_of(parent), name, node_of(newparent), newname, flags, &r.e) < 0)
-		fail(&r, node_of(parent), name);
+		/* about the document, where a scratch file was to take its place */
+		fail(&r, node_of(parent), scratch_lookup(r.fs, node_of(parent), name, &n) ? newname : name);
 	else
 		reply_ok(&r);
 }
@@ -550,10 +573,12 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		fail_quietly(&r);
 		return;
 	}
-	bool stale = h->change != before && h->type == H_TEXT && !h->writable;
+	/* once it is answered the handle may be released */
+	struct node n = h->n;
+	bool text = h->type == H_TEXT, stale = text && h->change != before && !h->writable;
 	fuse_reply_buf(req, buf, len);
-	if (stale || (h->type == H_TEXT && change_no(h->n.row) != before))
-		notify_inode(r.fs, h->n);
+	if (stale || (text && change_no(n.row) != before))
+		notify_inode(r.fs, n);
 }
 
 struct written {
@@ -694,7 +719,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 static const struct fuse_lowlevel_ops ops = {
 	.init = op_init, .lookup = op_lookup, .getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink,
 	.opendir = op_opendir, .readdir = op_readdir, .mkdir = op_mkdir, .rmdir = op_rmdir, .unlink = op_unlink, .symlink = op_symlink,
-	.link = op_link, .rename = op_rename, .open = op_open, .create = op_create, .read = op_read, .write = op_write, .flush = op_flush,
+	.link = op_link, .mknod = op_mknod, .rename = op_rename, .open = op_open, .create = op_create, .read = op_read, .write = op_write, .flush = op_flush,
 	.release = op_release, .fsync = op_fsync, .statfs = op_statfs, .getxattr = op_getxattr, .listxattr = op_listxattr,
 	.setxattr = op_setxattr, .removexattr = op_removexattr,
 };

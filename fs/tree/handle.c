@@ -113,8 +113,9 @@ bool node_writable(struct fs *fs, struct node n)
 	return f && (f->flags & (F_PARAM | F_WRITE | F_BYTES) || strcmp(f->name, "ctl") == 0);
 }
 
-static int file_size(struct call *c, struct node n, const struct file *f, struct node_attr *a, struct err *e)
+static int file_size(struct call *c, struct node n, const struct file *f, const struct who *w, struct node_attr *a, struct err *e)
 {
+	AUTO(free) char *text = NULL;
 	uint64_t change;
 	size_t len = 0;
 	struct obj o;
@@ -122,8 +123,10 @@ static int file_size(struct call *c, struct node n, const struct file *f, struct
 	int rc = 0;
 
 	if (f->flags & F_HIDDEN && !(f->flags & F_BYTES)) {
-		a->size = HIDDEN_SIZE;
-		return 0;
+		if (w)
+			rc = render_personal(c->fs, f->name, w, &text, &len, e);
+		a->size = w ? len : HIDDEN_SIZE;
+		return rc;
 	}
 	if (f->flags & (F_STREAM | F_BYTES)) {
 		rc = obj_by_id(c, n.row, &o, e);
@@ -208,7 +211,7 @@ int node_attr(struct call *c, struct node n, const struct who *w, struct node_at
 	ret->mode = S_IFREG | (node_writable(c->fs, n) ? 0644 : 0444);
 	if (file_is_live(f))
 		ret->keep_attr = ret->keep_entry = false;
-	rc = file_size(c, n, f, ret, e);
+	rc = file_size(c, n, f, w, ret, e);
 	return rc < 0 ? rc : file_times(c, n, f, ret, e);
 }
 
@@ -385,7 +388,7 @@ static int64_t run_lines(struct call *c, struct handle *h, const char *text, siz
 {
 	size_t done = 0;
 
-	if (call_write(c, e) < 0)
+	if (doc_pending(c->fs, h->n, e) < 0 || call_write(c, e) < 0)
 		return -e->code;
 	while (done < len) {
 		const char *nl = memchr(text + done, '\n', len - done);
@@ -542,9 +545,10 @@ int handle_truncate(struct call *c, struct handle *h, int64_t size, struct err *
 static int take_doc(struct call *c, struct handle *h, struct err *e)
 {
 	if (call_write(c, e) < 0 || attr_store(c, h->n, h->buf ? h->buf : "", h->len, e) < 0 || call_commit(c, e) < 0) {
-		doc_broken(c->fs, h->n.row, e);
+		doc_broken(c->fs, h->n, e);
 		return -e->code;
 	}
+	doc_pending(c->fs, h->n, &(struct err){ 0 });
 	return 0;
 }
 
@@ -598,19 +602,18 @@ int handle_release(struct call *c, struct handle *h, struct err *e)
 
 	if (h->type == H_BYTES) {
 		if (h->writable && (rc = call_write(c, e)) == 0 && (rc = obj_by_id(c, h->n.row, &o, e)) == 0)
-			rc = f->bytes->close(c, &o, h->bytes, h->written && !h->killed, e);
+			rc = f->bytes->close(c, &o, h->bytes, !h->killed, e);
 		if (rc == 0 && h->writable)
 			rc = call_commit(c, e);
 		if (rc == -ENOENT)	/* deleted while it was written */
 			rc = 0;
-		f->bytes->release(h->bytes);
-		h->fd = -1;
+		f->bytes->release(h->bytes);	/* the descriptor goes with the handle */
 	} else if (h->type == H_DOC && h->writable && (h->dirty || (h->truncated && !h->written))) {
 		rc = take_doc(c, h, e);		/* `: > user-data`, or a close whose flush never came */
 	} else if (f && h->writable && h->n.file == NF_OBJECT && node_kind(c->fs, h->n)->flags & K_FILE &&
 		   call_write(c, e) == 0 && obj_by_id(c, h->n.row, &o, e) == 0 && strcmp(o.row.status, "DRAFT") == 0) {
-		/* made by open(O_CREAT) and never filled */
-		if (node_kind(c->fs, h->n)->flags & K_EMPTY)
+		/* made by open(O_CREAT) and never filled, or only with what was refused */
+		if (node_kind(c->fs, h->n)->flags & K_EMPTY && !h->written)
 			rc = attr_store(c, h->n, "", 0, e) < 0 || obj_set_status(c, &o, "ACTIVE", e) < 0 ? -e->code : 0;
 		else
 			rc = obj_delete(c, &o, e);

@@ -28,7 +28,7 @@ struct node_attr {
 	bool keep_entry, keep_attr;	/* long timeouts: changes will be told */
 };
 
-/* ENOENT: gone.  Renders small files into a cache that the next open reads. */
+/* ENOENT: gone.  Renders small files into a cache that the next open reads.  w: who asks, where the size depends on that; or NULL. */
 int node_attr(struct call *c, struct node n, const struct who *w, struct node_attr *ret, struct err *e);
 
 /* flags as of open(2). */

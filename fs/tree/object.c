@@ -25,15 +25,6 @@ const struct kind *kind_by_dir(struct fs *fs, const struct kind *parent, const c
 
 /* ---- finding */
 
-const char *name_uuid(const char *name)
-{
-	const char *id = name + 3;
-
-	if (strncmp(name, "id:", 3) != 0 || strlen(id) != 36 || strspn(id, "0123456789abcdef-") != 36)
-		return NULL;
-	return id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' ? id : NULL;
-}
-
 int obj_of(struct call *c, const struct row *r, struct obj *ret, struct err *e)
 {
 	const struct kind *k = kind_by_no(c->fs, (unsigned)r->kind);
@@ -60,7 +51,7 @@ int obj_by_name(struct call *c, const struct kind *k, int64_t parent, const char
 	struct row r;
 	int rc = id ? row_by_uuid(c->db, name + 3, &r, e) : row_by_name(c->db, parent, k->no, name, &r, e);
 
-	if (rc <= 0 || (id && (r.kind != k->no || r.parent != parent)))
+	if (rc <= 0 || (id && (r.kind != k->no || r.parent != parent || r.deleted)))
 		return rc < 0 ? rc : 0;
 	rc = obj_of(c, &r, ret, e);
 	return rc < 0 ? rc : 1;
@@ -110,8 +101,8 @@ int obj_resolve(struct call *c, const struct kind *k, int64_t tenant, const char
 	struct row r = { 0 };
 	int rc;
 
-	if (name_uuid(name)) {
-		rc = row_by_uuid(c->db, name_uuid(name), &r, e);
+	if (strncmp(name, "id:", 3) == 0) {
+		rc = row_by_uuid(c->db, name + 3, &r, e);
 		bool mine = rc > 0 && r.kind == k->no && !r.deleted;
 
 		if (mine && k->parent && r.tenant != tenant) {	/* another tenant's: only what is open to all */
@@ -248,8 +239,6 @@ int check_name(const char *name, struct err *e)
 		return err_set(e, EINVAL, "a name may not hold a slash");
 	if (strncmp(name, "id:", 3) == 0)
 		return err_set(e, EINVAL, "a name may not begin with id:, which says that a UUID follows");
-	if (name_uuid(name))
-		return err_set(e, EINVAL, "'%s' is how an id is written, not a name", name);
 	return text_check(name, len, false, e) < 0 ? err_prefix(e, "name") : 0;
 }
 
@@ -500,7 +489,8 @@ int obj_verb(struct call *c, struct obj *o, const char *name, const struct args 
 			return rc;
 		a = NULL;
 	}
-	if ((rc = doc_pending(c->fs, o->row.id, e)) < 0 || (rc = check_state(c, o, v, e)) < 0 || (rc = check_params(v, a, e)) < 0)
+	if ((rc = doc_pending(c->fs, (struct node){ .kind = o->kind->no, .row = o->row.id }, e)) < 0 ||
+	    (rc = check_state(c, o, v, e)) < 0 || (rc = check_params(v, a, e)) < 0)
 		return rc;
 	if (strcmp(name, "create") == 0 && (rc = params_complete(c, o, e)) < 0)
 		return rc;

@@ -48,7 +48,7 @@ struct sessions {
 	} marked[MARKED];
 	unsigned next_marked;
 	struct {
-		int64_t object;
+		struct node owner;	/* row 0: none */
 		struct err err;
 	} broken[BROKEN];
 	unsigned next_broken;
@@ -295,26 +295,32 @@ void refusal_clear(struct fs *fs, struct node n)
 	pthread_mutex_unlock(&ss->lock);
 }
 
-void doc_broken(struct fs *fs, int64_t object, const struct err *e)
+static struct node doc_owner(struct node n)
+{
+	return (struct node){ .kind = n.kind, .file = n.file >= NF_COLL_FILE ? NF_COLLECTION : NF_OBJECT, .row = n.row };
+}
+
+void doc_broken(struct fs *fs, struct node n, const struct err *e)
 {
 	struct sessions *ss = fs->sessions;
 
 	pthread_mutex_lock(&ss->lock);
-	ss->broken[ss->next_broken].object = object;
+	ss->broken[ss->next_broken].owner = doc_owner(n);
 	ss->broken[ss->next_broken].err = *e;
 	ss->next_broken = (ss->next_broken + 1) % BROKEN;
 	pthread_mutex_unlock(&ss->lock);
 }
 
-int doc_pending(struct fs *fs, int64_t object, struct err *e)
+int doc_pending(struct fs *fs, struct node n, struct err *e)
 {
 	struct sessions *ss = fs->sessions;
+	struct node owner = doc_owner(n);
 	int rc = 0;
 
 	pthread_mutex_lock(&ss->lock);
 	for (size_t i = 0; i < BROKEN; i++)
-		if (ss->broken[i].object == object) {
-			ss->broken[i].object = 0;
+		if (ss->broken[i].owner.row && node_same(ss->broken[i].owner, owner)) {
+			ss->broken[i].owner.row = 0;
 			*e = ss->broken[i].err;
 			rc = -e->code;
 		}

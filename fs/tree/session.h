@@ -20,9 +20,10 @@ void last_result_show(struct fs *fs, const struct who *w, FILE *out);
 int refusal_of(struct fs *fs, struct node n, int64_t *at, char *line, size_t size);
 void refusal_clear(struct fs *fs, struct node n);
 
-/* A document that does not parse makes the next verb fail too: set at the flush, taken by that verb. */
-void doc_broken(struct fs *fs, int64_t object, const struct err *e);
-int doc_pending(struct fs *fs, int64_t object, struct err *e);
+/* A document that does not parse makes the next verb fail too: set at the flush, taken by that verb or by a document that is good.
+ * n: the document, its object or its collection. */
+void doc_broken(struct fs *fs, struct node n, const struct err *e);
+int doc_pending(struct fs *fs, struct node n, struct err *e);
 
 /* Recursive deletes: an opendir was seen; a control file was refused; may this process unlink or rmdir in dir? */
 void saw_opendir(struct fs *fs, pid_t tid, struct node dir);

@@ -91,7 +91,8 @@ int spec_args(struct call *c, const struct obj *o, struct args *ret, struct err 
 
 static void put_arg(FILE *out, const struct arg *a)
 {
-	fprintf(out, "%s=", a->key);
+	put_word(out, a->key);
+	putc('=', out);
 	if (*a->value)
 		put_word(out, a->value);
 }

@@ -198,6 +198,8 @@ struct call {
 
 /* Reading: a connection.  Writing: call_write joins a transaction, call_commit makes it durable and tells everybody who must know
  * (open files' caches, waiters, workers); what was not committed is undone by call_end. */
+/* An id for a request, "req-UUID". */
+void request_new(char ret[REQUEST_LEN]);
 int call_begin(struct fs *fs, struct call *c, struct err *e);
 int call_write(struct call *c, struct err *e);
 int call_commit(struct call *c, struct err *e);
@@ -249,8 +251,6 @@ int obj_users(struct call *c, const struct obj *o, bool weak, bool deleted, row_
 /* Enqueue a task for a verb of its own, not asked for by anybody (e.g. what an event led to). */
 int obj_enqueue(struct call *c, struct obj *o, const char *verb, const char *args, struct err *e);
 int check_name(const char *name, struct err *e);
-/* The UUID in `id:UUID`, NULL when it is a name. */
-const char *name_uuid(const char *name);
 const struct verb *verb_find(const struct kind *k, const char *name);
 
 /* Columns of the object's own table, with the kind's view behind reads. */

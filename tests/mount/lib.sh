@@ -22,6 +22,7 @@ ip link set lo up
 WORK=$(mktemp -d)
 chmod 711 "$WORK"
 trap 'cd /; umount -l "$CLOUD" 2>/dev/null; rm -rf "$WORK"' EXIT
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 STORE=$WORK/store
 CLOUD=$WORK/cloud
 mkdir "$CLOUD"

@@ -1,0 +1,102 @@
+/* What the benchmarks compare with, and what shells are too slow for.
+ *   probe commit DIR N        one SQLite FULL commit of a small row, N times: microseconds each
+ *   probe write N FILE...     a process a file: open, write, close N times; microseconds each over all files together
+ *   probe domains N           resident KiB of a libvirt client with N test domains */
+#include <fcntl.h>
+#include <libvirt/libvirt.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static int commit(const char *dir, int n)
+{
+	char path[4096];
+	sqlite3 *h;
+	sqlite3_stmt *st;
+
+	snprintf(path, sizeof path, "%s/probe.db", dir);
+	if (sqlite3_open(path, &h) != SQLITE_OK ||
+	    sqlite3_exec(h, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS object (id INTEGER PRIMARY KEY, "
+			 "name TEXT, description TEXT, changed INTEGER); CREATE TABLE IF NOT EXISTS touched (object INTEGER, file TEXT, at INTEGER, "
+			 "PRIMARY KEY (object, file)); INSERT OR IGNORE INTO object VALUES (1, 'a', '', 0)", NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_prepare_v2(h, "UPDATE object SET description = ?1, changed = ?1 WHERE id = 1", -1, &st, NULL) != SQLITE_OK)
+		return 1;
+	double t = now_us();
+	for (int i = 0; i < n; i++) {
+		sqlite3_bind_int(st, 1, i);
+		if (sqlite3_step(st) != SQLITE_DONE)
+			return 1;
+		sqlite3_reset(st);
+	}
+	printf("%.1f\n", (now_us() - t) / n);
+	return 0;
+}
+
+static int write_files(int n, char **files)
+{
+	int count = 0, status, bad = 0;
+	double t = now_us();
+
+	for (; files[count]; count++) {
+		if (fork())
+			continue;
+		for (int i = 0; i < n; i++) {
+			char text[32];
+			int fd = open(files[count], O_WRONLY | O_TRUNC), len = snprintf(text, sizeof text, "word %d\n", i);
+
+			if (fd < 0 || write(fd, text, (size_t)len) != len)
+				_exit(1);
+			close(fd);
+		}
+		_exit(0);
+	}
+	while (wait(&status) > 0)
+		bad |= status;
+	printf("%.1f\n", (now_us() - t) / n / count);
+	return bad ? 1 : 0;
+}
+
+static int domains(int n)
+{
+	virConnectPtr c = virConnectOpen("test:///default");
+	char line[256];
+
+	for (int i = 0; i < n; i++) {
+		char xml[512];
+
+		snprintf(xml, sizeof xml, "<domain type='test'><name>c-%d</name><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type>hvm</type></os>"
+			 "</domain>", i);
+		virDomainPtr d = virDomainCreateXML(c, xml, 0);
+		if (!d)
+			return 1;
+		virDomainFree(d);
+	}
+	FILE *f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof line, f))
+		if (strncmp(line, "VmRSS:", 6) == 0)
+			printf("%ld\n", atol(line + 6));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && strcmp(argv[1], "commit") == 0)
+		return commit(argv[2], atoi(argv[3]));
+	if (argc > 3 && strcmp(argv[1], "write") == 0)
+		return write_files(atoi(argv[2]), argv + 3);
+	if (argc == 3 && strcmp(argv[1], "domains") == 0)
+		return domains(atoi(argv[2]));
+	return 2;
+}
