@@ -219,6 +219,17 @@ static int addresses_act(struct net *c, struct err *e)
 	return addresses(c, true, e);
 }
 
+/* Guests that run on through the loss of a bridge or of its filter. */
+static int guests_look(struct net *c, struct err *e)
+{
+	return c->bridge.index ? taps_look(c->n, &c->ns, c->bridge.index, e) : 0;	/* said already */
+}
+
+static int guests_act(struct net *c, struct err *e)
+{
+	return taps_act(c->n, &c->ns, c->bridge.index, e);
+}
+
 /* ---- the link to the outside ---- */
 
 static bool link_well(const struct net *c)
@@ -464,6 +475,7 @@ static const struct step steps[] = {
 	{ "masquerading", inside_table_look, inside_table_act, false },
 	{ "the bridge", bridge_look, bridge_act, false },
 	{ "the gateways", addresses_look, addresses_act, false },
+	{ "the guests' taps", guests_look, guests_act, false },
 	{ "the host's table", host_table_look, host_table_act, false },	/* before there is a link to guard */
 	{ "the host's settings", outside_look, outside_act, false },
 	{ "the link", link_look, link_act, false },

@@ -15,6 +15,7 @@ struct net_host {		/* one reservation: what DHCP answers and DNS knows */
 	char mac[18];
 	char hostname[64];
 	struct in_addr address;
+	char tap[16];		/* "": none; one that is in the namespace is put back on a bridge made anew, and guarded */
 };
 
 struct net_subnet {

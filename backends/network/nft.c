@@ -303,3 +303,29 @@ int nft_tap_there(struct nft_ctx *nft, const char *tap)
 			return 1;
 	return 0;
 }
+
+int nft_taps(struct nft_ctx *nft, char **ret, struct err *e)
+{
+	AUTO(json_decref) json_t *all = NULL;
+	char *text = NULL;
+	json_t *elem;
+	size_t i, size;
+	int rc = list(nft, "bridge", NS_TABLE, &all, e);
+
+	if (rc < 0)
+		return rc;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return err_set(e, ENOMEM, "nftables: %m");
+	fputc(' ', out);
+	json_array_foreach(elements(all, "taps"), i, elem)
+		if (json_is_string(elem))
+			fprintf(out, "%s ", json_string_value(elem));
+	if (fclose(out) != 0) {
+		free(text);
+		return err_set(e, ENOMEM, "nftables: %m");
+	}
+	*ret = text;
+	return 0;
+}

@@ -150,6 +150,13 @@ int nft_drop(struct nft_ctx *nft, const char *family, const char *table, struct 
 int nft_tap(struct nft_ctx *nft, const char *tap, const char *mac, const struct in_addr *address, struct err *e);
 /* 1: the tap is guarded; 0: it is not. */
 int nft_tap_there(struct nft_ctx *nft, const char *tap);
+/* All that are guarded, " tap0 tap1 "; the caller frees. */
+int nft_taps(struct nft_ctx *nft, char **ret, struct err *e);
+
+/* ---- tap.c, for whoever holds the network's lock ---- */
+/* The hosts' taps that are in the namespace: all on the bridge, up and guarded; ENOENT names one that is not. */
+int taps_look(const struct net_spec *n, const struct side *ns, int bridge, struct err *e);
+int taps_act(const struct net_spec *n, const struct side *ns, int bridge, struct err *e);
 
 /* ---- dnsmasq.c ---- */
 #define DNS_META "169.254.169.254"

@@ -119,6 +119,55 @@ int tap_plug(const char *netns, const char *tap, const char *mac, const struct i
 	return link_set(ns.rt, tap, &(struct link_change){ .up = 1, .master = bridge.index }, e);
 }
 
+/* ---- all of a network's, when it is mended ---- */
+
+static bool listed(const char *taps, const char *tap)
+{
+	char word[LINK_NAME_MAX + 3];
+
+	snprintf(word, sizeof word, " %.15s ", tap);
+	return strstr(taps, word);
+}
+
+/* 1: it is there, and not as it should be.  `guarded` NULL: this kernel guards none. */
+static int is_loose(const struct side *ns, const char *tap, int bridge, const char *guarded, struct err *e)
+{
+	struct link l;
+	int rc = *tap ? tap_get(ns->rt, tap, &l, e) : 0;
+
+	return rc <= 0 ? rc : l.master != bridge || !l.up || (guarded && !listed(guarded, tap));
+}
+
+static int taps(const struct net_spec *n, const struct side *ns, int bridge, bool act, struct err *e)
+{
+	AUTO(free) char *guarded = NULL;
+	int rc = nft_without_bridge ? 0 : nft_taps(ns->nft, &guarded, e);
+
+	for (size_t i = 0; rc == 0 && i < n->n_hosts; i++) {
+		const struct net_host *h = &n->hosts[i];
+
+		rc = is_loose(ns, h->tap, bridge, guarded, e);
+		if (rc <= 0)
+			continue;
+		if (!act)
+			return err_set(e, ENOENT, "tap %s is not on the bridge or not guarded", h->tap);
+		rc = guard(ns->nft, h->tap, h->mac, &h->address, e);
+		if (rc == 0)
+			rc = link_set(ns->rt, h->tap, &(struct link_change){ .up = 1, .master = bridge }, e);
+	}
+	return rc;
+}
+
+int taps_look(const struct net_spec *n, const struct side *ns, int bridge, struct err *e)
+{
+	return taps(n, ns, bridge, false, e);
+}
+
+int taps_act(const struct net_spec *n, const struct side *ns, int bridge, struct err *e)
+{
+	return taps(n, ns, bridge, true, e);
+}
+
 static int delete_from(struct side *s, const char *tap, struct err *e)
 {
 	struct link l;

@@ -125,8 +125,9 @@ int port_address_free(struct db *db, int64_t network, const char *address, struc
 int host_list(struct db *db, host_fn *fn, void *arg, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
-		"SELECT o.id, o.name, h.why, h.enabled, h.maintenance, h.up, h.simulated, h.vcpus, h.ram, h.disk, h.vcpus_used, h.ram_used, "
-		"h.disk_used FROM host_v h JOIN object o ON o.id = h.id WHERE o.deleted = 0 AND o.status = 'ACTIVE' ORDER BY o.id");
+		"SELECT o.id, o.name, h.why, h.enabled, h.maintenance, CASE WHEN o.status = 'ACTIVE' THEN h.up ELSE 0 END, h.simulated, h.vcpus, "
+		"h.ram, h.disk, h.vcpus_used, h.ram_used, h.disk_used FROM host_v h JOIN object o ON o.id = h.id "
+		"WHERE o.deleted = 0 AND o.status <> 'DRAFT' ORDER BY o.id");
 	int rc;
 
 	while ((rc = stmt_step(&s, e)) > 0) {

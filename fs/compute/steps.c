@@ -245,7 +245,7 @@ static int step_off(struct task *t, struct err *e)
 		rc = hyper_destroy(j.h, j.name, e);
 		snprintf(t->detail, sizeof t->detail, "ended by force");
 	} else if (!is_off(&j)) {
-		if (waited / 5000000 != (waited - 500000) / 5000000)
+		if (waited / 5000000 != (waited - 800000) / 5000000)	/* a look may come late */
 			hyper_shutdown(j.h, j.name, &(struct err){ 0 });
 		t->again_ms = 500;
 		return 1;

@@ -190,6 +190,7 @@ static const struct bytes image_bytes = { data_size, open_data, check_data, clos
 static int step_receive(struct task *t, struct err *e)
 {
 	int64_t id = t->obj.row.id;
+	char path[300];
 	int rc = 1;
 
 	pthread_mutex_lock(&uploads_lock);
@@ -201,6 +202,10 @@ static int step_receive(struct task *t, struct err *e)
 	if (rc < 0 && u)
 		u->image = 0;
 	pthread_mutex_unlock(&uploads_lock);
+	if (rc < 0) {		/* no later open goes on with it */
+		data_path(cloud_of(t->fs), id, ".upload", path, sizeof path);
+		unlink(path);
+	}
 	t->patient = true;
 	t->again_ms = 1000;
 	return rc;
@@ -259,6 +264,7 @@ static int inspect(struct task *t, const char *from, const char *to, struct err 
 	AUTO(call_end) struct call c = { 0 };
 	AUTO(free) char *hash = NULL, *format = NULL, *checksum = NULL;
 	struct disk_info info;
+	struct stat st;
 	int64_t size;
 	uint64_t bytes;
 	char md5[33];
@@ -268,6 +274,8 @@ static int inspect(struct task *t, const char *from, const char *to, struct err 
 		return -e->code;
 	call_end(&c);
 	c = (struct call){ 0 };
+	if (stat(from, &st) == 0 && st.st_size == 0)
+		return err_set(e, EINVAL, "no data came");
 	if (disk_inspect(from, cl->cfg.guest_user, &info, e) < 0 || disk_md5(from, md5, &bytes, e) < 0)
 		return -e->code;
 	/* what is given is checked only while it was given by the user: an earlier take's own words are not */

@@ -22,10 +22,10 @@ void host_name(const char *name, const char *uuid, char ret[64])
 	for (; *name && n < 63; name++) {
 		unsigned char ch = (unsigned char)*name;
 
-		if (isalnum(ch) || (ch == '.' && n) || ((ch == '-' || ch == '_' || ch == ' ') && n))
-			ret[n++] = ch == '_' || ch == ' ' ? '-' : (char)tolower(ch);
+		if (isalnum(ch) || (n && strchr("-_ .", ch)))	/* a dot would make it a domain's: as Nova, none */
+			ret[n++] = isalnum(ch) ? (char)tolower(ch) : '-';
 	}
-	while (n && (ret[n - 1] == '-' || ret[n - 1] == '.'))
+	while (n && ret[n - 1] == '-')
 		n--;
 	ret[n] = '\0';
 	if (!n)
@@ -225,6 +225,7 @@ static int add_host(void *arg, const struct port_row *p)
 	snprintf(h->mac, sizeof h->mac, "%s", p->mac);
 	host_name(p->server_name, p->server_uuid, h->hostname);
 	inet_pton(AF_INET, p->address, &h->address);
+	cloud_tap(b->cl, p->id, h->tap);
 	return 0;
 }
 
@@ -275,6 +276,7 @@ static int plan_make(struct plan *p, struct cloud *cl, int64_t network, struct e
 		p->subnet.dhcp = dhcp;
 		p->spec.subnets = &p->subnet;
 		p->spec.n_subnets = 1;
+		p->hosts.cl = cl;
 		rc = port_list(c.db, 0, network, add_host, &p->hosts, e);
 	}
 	p->spec.hosts = p->hosts.hosts;
@@ -379,10 +381,39 @@ static int show_netns(struct call *c, const struct obj *o, FILE *out, struct err
 	return 0;
 }
 
+struct others {
+	struct call *c;
+	int64_t tenant;
+	char path[600];
+};
+
+static int other_tenant(void *arg, const struct row *r)
+{
+	struct others *x = arg;
+	struct obj o;
+	struct err e;
+
+	if (r->tenant == x->tenant || obj_of(x->c, r, &o, &e) < 0 || obj_path(x->c, &o, x->path, sizeof x->path, &e) < 0)
+		return 0;
+	return 1;
+}
+
+/* What others use cannot be taken from them. */
+static int check_shared(struct call *c, struct obj *o, const char *text, struct err *e)
+{
+	struct others x = { .c = c, .tenant = o->row.tenant };
+	int64_t was;
+	int rc = obj_int(c, o, "shared", &was, e);
+
+	if (rc == 0 && was)
+		rc = column_users(c->db, "nic", "network", o->row.id, false, other_tenant, &x, e);
+	return rc < 0 ? rc : *x.path ? err_set(e, EBUSY, "network '%s' is used by %s of another tenant", o->row.name, x.path) : 0;
+}
+
 static const struct file network_files[] = {
 	{ "cidr", .flags = F_PARAM, .type = T_CIDR, .column = "cidr", .help = "its first subnet, as 10.0.0.0/24" },
 	{ "external", .flags = F_PARAM, .type = T_BOOL, .column = "external", .help = "a way to the world outside" },
-	{ "shared", .flags = F_WRITE, .type = T_BOOL, .column = "shared", .help = "every tenant may put servers on it" },
+	{ "shared", .flags = F_WRITE, .type = T_BOOL, .column = "shared", .check = check_shared, .help = "every tenant may put servers on it" },
 	{ "mtu", .flags = F_PARAM, .type = T_INT, .column = "mtu", .min = 68, .max = 65535, .help = "largest packet" },
 	{ "dns-domain", .flags = F_PARAM, .type = T_TEXT, .column = "dns_domain", .max = 253, .help = "domain of its guests' names" },
 	{ "netns", .show = show_netns, .help = "name of its namespace: ip netns exec $(cat netns) ..." },

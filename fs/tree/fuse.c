@@ -637,7 +637,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = handle_at(fi);
 	AUTO_REQ r = { 0 };
 
-	if (!h->writable || h->type == H_SCRATCH || h->type == H_TEXT) {
+	if (!h->writable || h->type == H_SCRATCH || (h->type == H_TEXT && (h->n.file != NF_OBJECT || !h->written))) {
 		fuse_reply_err(req, 0);
 		return;
 	}

@@ -215,6 +215,47 @@ int node_attr(struct call *c, struct node n, const struct who *w, struct node_at
 	return rc < 0 ? rc : file_times(c, n, f, ret, e);
 }
 
+/* ---- objects that are files: drafts from open(O_CREAT) until a write was accepted */
+
+#define FILE_WRITERS 256
+
+static struct {
+	pthread_mutex_t lock;
+	int64_t rows[FILE_WRITERS];	/* of those open for writing, as often; 0: free */
+} file_writers = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool is_file(struct fs *fs, const struct handle *h)
+{
+	const struct kind *k = node_kind(fs, h->n);
+
+	return h->writable && h->n.file == NF_OBJECT && k && k->flags & K_FILE;
+}
+
+/* Puts `to` where `from` stands once. */
+static void file_writer(int64_t from, int64_t to)
+{
+	for (size_t i = 0; i < FILE_WRITERS; i++)
+		if (file_writers.rows[i] == from) {
+			file_writers.rows[i] = to;
+			return;
+		}
+}
+
+/* ESTALE: it has just been settled away; the kernel looks its name up again then. */
+static int file_opened(struct call *c, struct handle *h, struct err *e)
+{
+	struct obj o;
+
+	pthread_mutex_lock(&file_writers.lock);
+	int rc = obj_by_id(c, h->n.row, &o, e);
+	if (rc == 0 && o.row.deleted)
+		rc = -ENOENT;
+	if (rc == 0)
+		file_writer(0, h->n.row);
+	pthread_mutex_unlock(&file_writers.lock);
+	return rc == -ENOENT ? err_set(e, ESTALE, "it is gone") : rc;
+}
+
 /* ---- open */
 
 static enum handle_type type_of(struct fs *fs, struct node n)
@@ -298,6 +339,8 @@ int handle_open(struct call *c, struct node n, int flags, const struct who *w, s
 		free(steal_ptr(&h->buf));	/* a tail, a document that starts empty */
 		h->len = 0;
 	}
+	if (is_file(c->fs, h) && file_opened(c, h, e) < 0)
+		return -e->code;
 	*ret = steal_ptr(&h);
 	return 0;
 }
@@ -508,7 +551,6 @@ int64_t handle_write(struct call *c, struct handle *h, const char *buf, size_t l
 
 		if (f->bytes->check && f->bytes->check(h->bytes, buf, len, off, e) < 0)
 			return -e->code;
-		h->written = true;
 		ssize_t w = pwrite(h->fd, buf, len, off);
 		return w < 0 ? err_set(e, errno, "write: %m") : w;
 	}
@@ -527,10 +569,8 @@ int handle_truncate(struct call *c, struct handle *h, int64_t size, struct err *
 
 	if (h->type == H_SCRATCH)
 		return scratch_truncate(c->fs, h->n, (size_t)size, e);
-	if (h->type == H_BYTES) {
-		h->written |= size > 0;		/* of a file that ends with a hole, cp sets the size only */
+	if (h->type == H_BYTES)
 		return ftruncate(h->fd, size) < 0 ? err_set(e, errno, "truncate: %m") : 0;
-	}
 	if (h->type != H_DOC)
 		return size ? err_set(e, EINVAL, "a control file has no size to set") : 0;
 	pthread_mutex_lock(&h->lock);
@@ -568,6 +608,37 @@ static bool killed_by_signal(pid_t tid)
 	return s && sscanf(s + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & 0x400;
 }
 
+/* What was never filled, or only with what was refused, is none; metadata may be empty. */
+static int settle_file(struct call *c, struct handle *h, struct err *e)
+{
+	struct obj o;
+	int rc = obj_by_id(c, h->n.row, &o, e);
+
+	if (rc == 0 && strcmp(o.row.status, "DRAFT") == 0)
+		rc = call_write(c, e) < 0 ? -e->code : obj_by_id(c, h->n.row, &o, e);
+	if (rc < 0 || strcmp(o.row.status, "DRAFT") != 0)
+		return rc == -ENOENT ? 0 : rc;
+	if (o.kind->flags & K_EMPTY && !h->written)
+		rc = attr_store(c, h->n, "", 0, e) < 0 || obj_set_status(c, &o, "ACTIVE", e) < 0 ? -e->code : 0;
+	else
+		rc = obj_delete(c, &o, e);
+	return rc < 0 ? rc : call_commit(c, e);
+}
+
+/* The last to close it settles it; nobody opens it meanwhile. */
+static int file_closed(struct call *c, struct handle *h, struct err *e)
+{
+	bool open = false;
+
+	pthread_mutex_lock(&file_writers.lock);
+	file_writer(h->n.row, 0);
+	for (size_t i = 0; i < FILE_WRITERS; i++)
+		open |= file_writers.rows[i] == h->n.row;
+	int rc = open ? 0 : settle_file(c, h, e);
+	pthread_mutex_unlock(&file_writers.lock);
+	return rc;
+}
+
 int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e)
 {
 	int rc = 0;
@@ -589,6 +660,8 @@ int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e)
 
 		h->len = 0;
 		rc = n < 0 ? (int)n : 0;
+	} else if (is_file(c->fs, h) && h->written) {
+		rc = settle_file(c, h, e);	/* before close(2) returns: the next command may make it again */
 	}
 	pthread_mutex_unlock(&h->lock);
 	return rc;
@@ -610,15 +683,8 @@ int handle_release(struct call *c, struct handle *h, struct err *e)
 		f->bytes->release(h->bytes);	/* the descriptor goes with the handle */
 	} else if (h->type == H_DOC && h->writable && (h->dirty || (h->truncated && !h->written))) {
 		rc = take_doc(c, h, e);		/* `: > user-data`, or a close whose flush never came */
-	} else if (f && h->writable && h->n.file == NF_OBJECT && node_kind(c->fs, h->n)->flags & K_FILE &&
-		   call_write(c, e) == 0 && obj_by_id(c, h->n.row, &o, e) == 0 && strcmp(o.row.status, "DRAFT") == 0) {
-		/* made by open(O_CREAT) and never filled, or only with what was refused */
-		if (node_kind(c->fs, h->n)->flags & K_EMPTY && !h->written)
-			rc = attr_store(c, h->n, "", 0, e) < 0 || obj_set_status(c, &o, "ACTIVE", e) < 0 ? -e->code : 0;
-		else
-			rc = obj_delete(c, &o, e);
-		if (rc == 0)
-			rc = call_commit(c, e);
+	} else if (is_file(c->fs, h)) {
+		rc = file_closed(c, h, e);
 	}
 	handle_free(h);
 	return rc;

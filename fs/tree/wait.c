@@ -87,11 +87,17 @@ static void judge_object(struct call *c, const struct parked *p, struct verdict 
 	snprintf(v->text, sizeof v->text, "%s\n", r.status);
 }
 
+/* The root's, and that of all tenants: everything is below. */
+static bool is_wide(struct fs *fs, const struct parked *p)
+{
+	return p->of.id == ROOT_ROW && (p->n.file < NF_COLL_FILE || strcmp(fs->by_no[p->n.kind]->name, "tenant") == 0);
+}
+
 static void judge_many(struct call *c, const struct parked *p, struct verdict *v)
 {
-	bool coll = p->n.file >= NF_COLL_FILE, root = !coll && p->of.id == ROOT_ROW;
+	bool coll = p->n.file >= NF_COLL_FILE, root = !coll && p->of.id == ROOT_ROW, wide = is_wide(c->fs, p);
 	int64_t running = 0;
-	int rc = task_count(c->db, p->of.id, coll ? p->n.kind : 0, coll || root ? 0 : p->of.id, 0, &running, &v->err);
+	int rc = task_count(c->db, p->of.id, coll && !wide ? p->n.kind : 0, coll || root ? 0 : p->of.id, 0, &running, &v->err);
 
 	v->done = rc < 0 || !running;
 	if (rc < 0 || !v->done)
@@ -207,7 +213,8 @@ void waits_park(struct fs *fs, uint64_t id, struct node n, int64_t offset, size_
 	}
 	*p = (struct parked){ .id = id, .n = n, .of = p->of, .offset = offset, .size = size, .fn = fn, .req = req };
 	pthread_mutex_lock(&w->lock);
-	judge(&c, p, &v);
+	if (db_snapshot(c.db, &e) == 0)		/* status and tasks as of one moment */
+		judge(&c, p, &v);
 	if (!v.done && (w->ended || take_interrupt(w, id))) {
 		v.done = true;
 		err_set(&v.err, EINTR, "interrupted");
@@ -248,7 +255,7 @@ static bool concerns(struct fs *fs, const struct parked *p, const struct change 
 {
 	const struct file *f = node_file(fs, p->n);
 
-	if (p->of.id == ROOT_ROW && p->n.file < NF_COLL_FILE)
+	if (is_wide(fs, p))
 		return true;
 	if (f && p->n.file >= NF_COLL_FILE)
 		return ch->parent == p->of.id && ch->kind == p->n.kind;
@@ -273,6 +280,7 @@ void waits_check(struct fs *fs, const struct change *ch)
 	if (call_begin(fs, &c, &e) < 0)
 		return;
 	pthread_mutex_lock(&w->lock);
+	db_snapshot(c.db, &e);
 	for (struct parked *p = w->first; p; p = next) {
 		next = p->next;
 		if (!concerns(fs, p, ch))

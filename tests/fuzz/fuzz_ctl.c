@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	memcpy(line, data, len);
 	int rc = line_parse(line, len, &a, &e);
-	if (rc != -e.code || memchr(e.msg, '\n', sizeof e.msg))
+	if (rc != -e.code || memchr(e.msg, '\n', strlen(e.msg)))
 		abort();
 	if (rc < 0)
 		return 0;

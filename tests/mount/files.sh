@@ -29,7 +29,7 @@ works "mv over another" mv -f keys/moved keys/other
 like "... replaces it" "$(cat keys/other)" "* four"
 fails "... the old name is gone" test -e keys/moved
 is "no scratch file is left" "$(ls -A keys | LC_ALL=C sort | paste -sd' ')" "README ctl error json list me other spec"
-refused "what is no key" "EINVAL tenants/acme/keys/bad: *not an ssh public key*" cp "$STORE/config" keys/bad
+refused "what is no key" "EINVAL tenants/acme/keys/bad: *not an ssh public key*" sh -c 'echo hello > keys/bad'
 refused "what is too large for one" "EFBIG tenants/acme/keys/bad: *" cp "$WORK/tiny.raw" keys/bad
 until_true 3 test ! -e keys/bad
 fails "... leaves nothing" test -e keys/bad
@@ -41,7 +41,12 @@ put 2 quota/key-pairs
 refused "one more than the quota" "EDQUOT tenants/acme/keys/more: *quota of key-pairs: 2 used*limit 2*" cp "$WORK/one.pub" keys/more
 until_true 3 test ! -e keys/more
 is "... is not there" "$(ls keys/more 2> /dev/null; cat usage/key-pairs)" 2
-works "rm" rm keys/me keys/other
+put -1 quota/key-pairs
+works "a refused key and a good one of that name at once" sh -c 'for i in 1 2 3 4 5 6 7 8; do ! echo bad > "keys/again$i" || exit 1; cp "$0/two.pub" "keys/again$i" || exit 1; done' "$WORK" 
+works "... touch and a good one, too" sh -c 'for i in 1 2 3 4 5 6 7 8; do touch "keys/touch$i"; cp "$0/two.pub" "keys/touch$i" || exit 1; done' "$WORK"
+sleep 0.2
+is "... they stay" "$(cat keys/again? keys/touch? | sort -u)" "$(cat "$WORK/two.pub")"
+works "rm" sh -c 'rm keys/me keys/other keys/again? keys/touch?'
 is "usage falls" "$(cat usage/key-pairs)" 0
 
 # metadata
