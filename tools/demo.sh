@@ -19,7 +19,7 @@ run() {
 	printf '\n$ %s\n' "$*"
 	eval "$*" && return
 	[ ! -e "$CLOUD/last-error" ] || printf '$ head -n 1 %s/last-error\n%s\n' "$CLOUD" "$(head -n 1 "$CLOUD/last-error")" >&2
-	die "that failed; 'make demo$args' goes on from here, 'make demo-down$args' removes what there is"
+	die "that failed; $hint"
 }
 # The same, and when the object's task failed its sentence is in its own file.
 run_task() { # OBJECT COMMAND
@@ -58,6 +58,7 @@ look_around() {
 		esac
 	done
 	args=
+	hint="run it again when the cause is gone"
 	[ "$STORE" = /var/lib/cirrusfs-demo ] || args="$args STORE=$STORE"
 	[ "$CLOUD" = /cloud ] || args="$args CLOUD=$CLOUD"
 	STORE=$(absolute "$STORE")
@@ -166,7 +167,8 @@ up() {
 	look_around
 	[ -x "$CIRRUSFS" ] || die "$CIRRUSFS is not there: make"
 	[ -r "$TINY" ] || die "$TINY is not there: make guest"
-	trap 'printf "\n"; die "stopped; make demo$args goes on from here, make demo-down$args removes what there is"' INT TERM HUP
+	hint="make demo$args goes on from here, make demo-down$args removes what there is"
+	trap 'printf "\n"; die "stopped; $hint"' INT TERM HUP
 	make_store
 	mount_store
 	if [ -d "$CLOUD/tenants/acme" ]; then
@@ -227,6 +229,7 @@ leftovers() {
 
 unmount() {
 	read -r pid at < "$STORE/lock"
+	hint="who stands or reads in $CLOUD has to leave it (fuser -vm $CLOUD); then make demo-down$args again"
 	run "umount $CLOUD"
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
 		kill -0 "$pid" 2> /dev/null || return 0

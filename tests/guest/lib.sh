@@ -23,7 +23,7 @@ ms() { date +%s%3N; }
 address() { sed -n "s/^${2:-lan} \([0-9.]*\).*/\1/p" "servers/$1/addresses" | head -n 1; }
 says() { [ "$(http "$1" "$2")" = "$3" ]; }
 # answers NAME [NETWORK]: the guest says its name over the network, before long.
-answers() { until_true "${WITHIN:-40}" says "$(cat "networks/${2:-lan}/netns")" "$(address "$1" "${2:-lan}")" "$1"; }
+answers() { until_true "${WITHIN:-90}" says "$(cat "networks/${2:-lan}/netns")" "$(address "$1" "${2:-lan}")" "$1"; }
 # asks NAME PATH: what the guest's HTTP server gives for it.
 asks() { ip netns exec "$(cat networks/lan/netns)" curl -s -m 5 "http://$(address "$1")/$2"; }
 # qemus [NAME]: processes of that server, of all servers.

@@ -55,7 +55,7 @@ refused "it stays shared, too" "EBUSY tenants/t/networks/lan/shared: *" put fals
 
 works "all answer" eval 'answers a && answers b'
 works "by both NICs" eval 'says "$(cat networks/dmz/netns)" 192.168.7.2 a'
-works "the other tenant's, too" until_true 40 says "$ns" 10.0.0.12 x
+works "the other tenant's, too" until_true 90 says "$ns" 10.0.0.12 x
 is "guests of two tenants on one network see each other" "$(asks b 'cgi-bin/fetch?http://x/')" x
 
 # damage, and what mends it
@@ -75,7 +75,7 @@ ip -n "$ns" link del br0
 works "without its bridge: stop and start" again
 works "the server answers" answers a
 works "and so does who ran on" answers b
-works "and another tenant's" until_true 20 says "$ns" 10.0.0.12 x
+works "and another tenant's" until_true 90 says "$ns" 10.0.0.12 x
 
 ip -n "$ns" link del out0
 umount /run/netns/"$ns"

@@ -13,8 +13,8 @@ server a && server b
 is "a becomes ACTIVE" "$(cat servers/a/wait)" ACTIVE
 is "b becomes ACTIVE" "$(cat servers/b/wait)" ACTIVE
 works "they answer" eval 'answers a && answers b'
-until_true 20 booted a 1
-until_true 20 booted b 1
+until_true 90 booted a 1
+until_true 90 booted b 1
 
 # wrong states
 refused "start of a running one" "EBUSY tenants/t/servers/a/ctl: start: *ACTIVE*" put start servers/a/ctl
@@ -31,18 +31,18 @@ refused "a soft reboot of a stopped one" "EBUSY tenants/t/servers/a/ctl: reboot:
 works "the console's log is kept" booted a 1
 is "start" "$(do_ a start)" ACTIVE
 works "it answers again" answers a
-works "its log goes on" until_true 20 booted a 2
+works "its log goes on" until_true 90 booted a 2
 works "on the disk it had" grep -q '^tiny: boot 2' servers/a/console.log
 
 works "reboot" put reboot servers/a/ctl
 is "is REBOOT meanwhile" "$(cat servers/a/status)" REBOOT
 refused "and takes nothing else" "EBUSY tenants/t/servers/a/ctl: stop: *" put stop servers/a/ctl
 is "then ACTIVE" "$(cat servers/a/wait)" ACTIVE
-works "and boots" until_true 30 booted a 3
+works "and boots" until_true 90 booted a 3
 works "reboot hard" put 'reboot hard' servers/a/ctl
 is "is HARD_REBOOT meanwhile" "$(cat servers/a/status)" HARD_REBOOT
 is "then ACTIVE" "$(cat servers/a/wait)" ACTIVE
-works "and boots" until_true 30 booted a 4
+works "and boots" until_true 90 booted a 4
 fails "nothing was ended by force" grep -q force servers/a/history
 
 # what guests do

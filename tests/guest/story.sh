@@ -47,13 +47,13 @@ is "the story in bash" "$got" "$(told 1 globex)"
 like "bash says why the write failed" "$(cat "$WORK/bash.err")" "*echo: write error: No such file or directory"
 
 acme=$(cat tenants/acme/networks/lan/netns) globex=$(cat tenants/globex/networks/lan/netns)
-until_true 60 says $acme 10.0.0.11 web1
+until_true 90 says $acme 10.0.0.11 web1
 is "the guest answers with its name" "$(http $acme 10.0.0.11)" web1
-until_true 60 says $globex 10.0.0.11 shop1
+until_true 90 says $globex 10.0.0.11 shop1
 is "another tenant's guest with the same address answers there" "$(http $globex 10.0.0.11)" shop1
 is "and the first still answers in its own" "$(http $acme 10.0.0.11)" web1
 cd tenants/acme || exit 99
-works "console.log says ready" until_true 20 grep -q '^tiny: ready' servers/web1/console.log
+works "console.log says ready" until_true 90 grep -q '^tiny: ready' servers/web1/console.log
 works "console.log has grown" [ "$(stat -c %s servers/web1/console.log)" -gt "$size" ]
 is "its size is what it holds" "$(stat -c %s servers/web1/console.log)" "$(wc -c < servers/web1/console.log)"
 works "the guest was given its address, gateway and resolver" grep -q '^tiny: eth0 10.0.0.11/24 gw 10.0.0.1 dns 10.0.0.1 mtu 1500' servers/web1/console.log
@@ -72,7 +72,7 @@ works "a second server on the network" put 'create web2 flavor=m1.tiny image=tin
 begin=$(ms)
 is "becomes ACTIVE" "$(cat servers/web2/wait)" ACTIVE
 note "create to ACTIVE: $(($(ms) - begin)) ms"
-until_true 60 says $acme 10.0.0.12 web2
+until_true 90 says $acme 10.0.0.12 web2
 note "create to the first answer: $(($(ms) - begin)) ms"
 is "and answers" "$(http $acme 10.0.0.12)" web2
 is "it reaches the first by address" "$(asks web2 'cgi-bin/fetch?http://10.0.0.11/')" web1
