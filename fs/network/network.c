@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -284,8 +285,25 @@ static int plan_make(struct plan *p, struct cloud *cl, int64_t network, struct e
 	return rc < 0 ? rc : 0;
 }
 
+/* Held from reading the state to the end of making it so: else an older list of hosts could be written over a newer one. */
+static pthread_mutex_t locks[64];	/* all zero is PTHREAD_MUTEX_INITIALIZER here */
+
+static pthread_mutex_t *lock_network(int64_t network)
+{
+	pthread_mutex_t *m = &locks[network % (int64_t)ARRAY_LEN(locks)];
+
+	pthread_mutex_lock(m);
+	return m;
+}
+
+static void auto_unlock_network(pthread_mutex_t **m)
+{
+	pthread_mutex_unlock(*m);
+}
+
 int network_up(struct cloud *cl, int64_t network, struct err *e)
 {
+	AUTO(unlock_network) pthread_mutex_t *lock = lock_network(network);
 	struct plan p = { 0 };
 	int rc = plan_make(&p, cl, network, e);
 
@@ -304,6 +322,7 @@ static int step_up(struct task *t, struct err *e)
 
 static int step_down(struct task *t, struct err *e)
 {
+	AUTO(unlock_network) pthread_mutex_t *lock = lock_network(t->obj.row.id);
 	struct cloud *cl = cloud_of(t->fs);
 	AUTO(call_end) struct call c = { 0 };
 	struct plan p = { 0 };

@@ -270,7 +270,7 @@ static int store_file(struct call *c, struct obj *o, const struct file *f, const
 		rc = f->store ? f->store(c, o, text, e) : column_set(c->db, o->kind->table, f->column, o->row.id, &v, e);
 	if (rc < 0)
 		return rc;
-	changed(c, o, CH_VALUES);
+	changed_file(c, o, f);
 	rc = row_touch(c->db, o->row.id, f->name, e);
 	if (rc == 0 && strcmp(o->row.status, "DRAFT") != 0) {
 		char verb[80];

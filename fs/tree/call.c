@@ -99,7 +99,19 @@ static struct change *add(struct call *c, const struct obj *o, unsigned what)
 
 void changed(struct call *c, const struct obj *o, unsigned what)
 {
-	add(c, o, what);
+	struct change *ch = add(c, o, what);
+
+	if (ch && what & CH_VALUES)
+		ch->only = NULL;
+}
+
+void changed_file(struct call *c, const struct obj *o, const struct file *f)
+{
+	size_t before = c->n_changes;
+	struct change *ch = add(c, o, CH_VALUES);
+
+	if (ch)		/* a new one, or one that said nothing else so far */
+		ch->only = c->n_changes > before || ch->only == f ? f : NULL;
 }
 
 void changed_gone(struct call *c, const struct obj *o, const char *old_name)

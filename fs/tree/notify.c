@@ -68,11 +68,12 @@ static void send_inode(struct fs *fs, struct node n)
 		fs->notify->ops->inode(fs->notify->arg, node_ino(n));
 }
 
-static void send_files(struct fs *fs, struct node n, const struct file *files, unsigned base)
+/* only: that one, and those that show every value. */
+static void send_files(struct fs *fs, struct node n, const struct file *files, unsigned base, const struct file *only)
 {
 	for (unsigned i = 0; files && files[i].name; i++) {
 		n.file = (uint8_t)(base + i);
-		if (!file_is_live(&files[i]) && !(files[i].flags & F_DIR))
+		if (!file_is_live(&files[i]) && !(files[i].flags & F_DIR) && (!only || only == &files[i] || strcmp(files[i].name, "json") == 0))
 			send_inode(fs, n);
 	}
 }
@@ -86,8 +87,8 @@ static void send_change(struct fs *fs, const struct change *ch)
 	if (ch->what & CH_VALUES && was_seen(ch->row)) {
 		send_inode(fs, n);
 		if (!(k->flags & K_FILE)) {
-			send_files(fs, n, k == &root_kind ? root_common : common_files, NF_COMMON);
-			send_files(fs, n, k->files, NF_KIND);
+			send_files(fs, n, k == &root_kind ? root_common : common_files, NF_COMMON, ch->only);
+			send_files(fs, n, k->files, NF_KIND, ch->only);
 		}
 	}
 	if (ch->what & (CH_ENTRY | CH_GONE) && was_seen(ch->parent))

@@ -291,9 +291,12 @@ struct change {
 	uint8_t kind;
 	unsigned what;
 	char name[256];		/* CH_GONE */
+	const struct file *only;	/* CH_VALUES of this file alone (and what shows all) */
 	bool kernel_knows;	/* CH_GONE asked for by the kernel itself: rmdir, rename */
 };
 void changed(struct call *c, const struct obj *o, unsigned what);
+/* One value of it; cheaper to tell. */
+void changed_file(struct call *c, const struct obj *o, const struct file *f);
 void changed_gone(struct call *c, const struct obj *o, const char *old_name);
 
 /* ---- the running file system */

@@ -13,6 +13,14 @@ works "a name that is none for a host" put 'create Web_1.test flavor=nano image=
 is "becomes one" "$(cat servers/Web_1.test/wait; grep -rh Web -i /run/cirrusfs-dns/*/hosts | cut -d, -f3)" "ACTIVE
 web-1-test"
 rmdir servers/Web_1.test
+cat servers/wait > /dev/null
+# each brings the network up with all there are, whoever is first
+for i in 1 2 3 4 5 6 7 8; do echo "create m$i flavor=nano image=tiny network=lan"; done > "$WORK/many"
+cat "$WORK/many" > servers/ctl
+cat servers/wait > /dev/null
+is "of many made at once DHCP knows all" "$(grep -ch fa:16 "/run/cirrusfs-dns/$ns/hosts")" 10
+for i in 1 2 3 4 5 6 7 8; do echo "delete m$i"; done > servers/ctl
+cat servers/wait > /dev/null
 works "both become ACTIVE" [ "$(cat servers/a/wait servers/b/wait | xargs)" = "ACTIVE ACTIVE" ]
 is "its addresses, in order" "$(cat servers/a/addresses)" "lan 10.0.0.77
 dmz 192.168.7.2"

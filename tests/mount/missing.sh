@@ -29,7 +29,16 @@ is "its status too" "$(cat networks/lan/status)" ERROR
 like "error says what is missing" "$(cat networks/lan/error)" "*dnsmasq*not installed*"
 like "the collection's error names it" "$(cat networks/error)" "*lan*"
 is "nothing of it is left" "$(ip netns list | wc -l)" 0
-works "deleting it works" rmdir networks/lan
+back dnsmasq
+works "the same verb again is accepted once it is there" put create networks/lan/ctl
+is "and works" "$(timeout 20 cat networks/lan/wait)" ACTIVE
+is "the error is gone" "$(cat networks/lan/error)" ""
+rmdir networks/lan
+timeout 20 cat networks/wait > /dev/null
+rm "$CIRRUSFS_PATH/dnsmasq"
+put 'create lan cidr=10.0.0.0/24' networks/ctl
+timeout 20 cat networks/lan/wait > /dev/null 2>&1
+works "deleting a broken one works" rmdir networks/lan
 until_true 10 sh -c '! ls networks/by-id/*'
 is "its name is free" "$(ls networks | grep -cx lan)" 0
 
