@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../../backends/base/log.h"
 #include "../../backends/block/disk.h"
 #include "../tree/value.h"
 
@@ -83,32 +84,42 @@ static int data_size(struct call *c, const struct obj *o, int64_t *ret, struct e
 	return 0;
 }
 
+/* In the transaction of the open: the first writer begins the task, others join it. */
 static int begin_upload(struct call *c, struct obj *o, struct err *e)
 {
 	struct args none = { 0 };
 
 	pthread_mutex_lock(&uploads_lock);
 	struct upload *u = upload_of(o->row.id);
-	bool joins = u && u->writers;
-	if (!u)
-		u = upload_of(0);
-	if (u)
-		*u = (struct upload){ o->row.id, (joins ? u->writers : 0) + 1, joins && u->broken };
 	pthread_mutex_unlock(&uploads_lock);
-	if (!u)
-		return err_set(e, EBUSY, "too many uploads at once");
-	return joins ? 0 : obj_verb(c, o, "upload", &none, e);
+	int rc = u ? 0 : obj_verb(c, o, "upload", &none, e);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&uploads_lock);
+	if (!u && (u = upload_of(0)))
+		*u = (struct upload){ .image = o->row.id };
+	if (u)
+		u->writers++;
+	pthread_mutex_unlock(&uploads_lock);
+	return u ? 0 : err_set(e, EBUSY, "too many uploads at once");
 }
 
+/* The last close of an upload that came whole gives the file the name the task takes: from here a crash loses nothing. */
 static void end_upload(struct fs *fs, int64_t image, bool whole)
 {
+	char from[300], to[300];
+
+	data_path(cloud_of(fs), image, ".upload", from, sizeof from);
+	data_path(cloud_of(fs), image, ".whole", to, sizeof to);
 	pthread_mutex_lock(&uploads_lock);
 	struct upload *u = upload_of(image);
 	if (u) {
 		u->broken |= !whole;
-		u->writers--;
-		if (!u->writers && !u->broken)
-			u->image = -image;	/* closed well: the task takes it */
+		if (!--u->writers) {
+			if (!u->broken && rename(from, to) < 0)
+				log_error("keep the upload %s: %m", from);
+			u->image = 0;
+		}
 	}
 	pthread_mutex_unlock(&uploads_lock);
 	task_poke(fs, image);
@@ -189,35 +200,23 @@ static const struct bytes image_bytes = { data_size, open_data, check_data, clos
 
 static int step_receive(struct task *t, struct err *e)
 {
-	int64_t id = t->obj.row.id;
-	char path[300];
+	char upload[300], whole[300], taken[300];
 	int rc = 1;
 
+	data_path(cloud_of(t->fs), t->obj.row.id, ".upload", upload, sizeof upload);
+	data_path(cloud_of(t->fs), t->obj.row.id, ".whole", whole, sizeof whole);
+	data_path(cloud_of(t->fs), t->obj.row.id, ".img", taken, sizeof taken);
 	pthread_mutex_lock(&uploads_lock);
-	struct upload *done = upload_of(-id), *u = upload_of(id);
-	if (done)
-		rc = 0;		/* stays marked until the task is over */
-	else if (!u || (!u->writers && u->broken))
+	if (access(whole, F_OK) == 0 || access(taken, F_OK) == 0) {
+		rc = 0;
+	} else if (!upload_of(t->obj.row.id)) {
+		unlink(upload);		/* no later open goes on with it */
 		rc = err_set(e, EINTR, "the upload was interrupted; write data again");
-	if (rc < 0 && u)
-		u->image = 0;
-	pthread_mutex_unlock(&uploads_lock);
-	if (rc < 0) {		/* no later open goes on with it */
-		data_path(cloud_of(t->fs), id, ".upload", path, sizeof path);
-		unlink(path);
 	}
+	pthread_mutex_unlock(&uploads_lock);
 	t->patient = true;
 	t->again_ms = 1000;
 	return rc;
-}
-
-static void forget_upload(int64_t image)
-{
-	pthread_mutex_lock(&uploads_lock);
-	struct upload *u = upload_of(-image);
-	if (u)
-		u->image = 0;
-	pthread_mutex_unlock(&uploads_lock);
 }
 
 /* `sha256:HEX`, `md5:HEX`: what the user said it would be. */
@@ -293,13 +292,12 @@ static int step_take(struct task *t, struct err *e)
 	char from[300], to[300];
 	int rc = 0;
 
-	data_path(cloud_of(t->fs), t->obj.row.id, ".upload", from, sizeof from);
+	data_path(cloud_of(t->fs), t->obj.row.id, ".whole", from, sizeof from);
 	data_path(cloud_of(t->fs), t->obj.row.id, ".img", to, sizeof to);
 	if (access(from, F_OK) == 0 || access(to, F_OK) < 0)
 		rc = inspect(t, from, to, e);
 	if (rc < 0)
 		unlink(from);
-	forget_upload(t->obj.row.id);
 	return rc;
 }
 
@@ -307,10 +305,9 @@ static const struct step upload_steps[] = { { "receive", step_receive }, { "insp
 
 static int step_remove(struct task *t, struct err *e)
 {
-	static const char *const suffixes[] = { ".img", ".upload" };
+	static const char *const suffixes[] = { ".img", ".upload", ".whole" };
 	char path[300];
 
-	forget_upload(t->obj.row.id);
 	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
 		data_path(cloud_of(t->fs), t->obj.row.id, suffixes[i], path, sizeof path);
 		if (unlink(path) < 0 && errno != ENOENT)

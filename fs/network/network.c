@@ -266,6 +266,8 @@ static int plan_make(struct plan *p, struct cloud *cl, int64_t network, struct e
 	if (call_begin(&cl->fs, &c, e) < 0 || obj_by_id(&c, network, &o, e) < 0 || obj_int(&c, &o, "mtu", &mtu, e) < 0 ||
 	    obj_text(&c, &o, "dns_domain", &p->domain, e) < 0)
 		return -e->code;
+	if (o.row.deleted)	/* else what was taken down would be made again */
+		return err_set(e, ENOENT, "network '%s' is being deleted", o.row.name);
 	p->spec.mtu = (unsigned)mtu;
 	p->spec.dns_domain = p->domain;
 	int rc = first_subnet(&c, network, &subnet, e);
