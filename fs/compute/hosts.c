@@ -205,9 +205,12 @@ static void tell(struct conn *cn, enum conn_state state, const char *why)
 		return;
 	if (state == DOWN)
 		log_warn("host %s: %s", cn->name, why);
-	int rc = host_set_up(c.db, cn->host, state == UP, why, &e);
+	int64_t was;
+	int rc = obj_int(&c, &o, "up", &was, &e);
+	if (rc == 0)
+		rc = host_set_up(c.db, cn->host, state == UP, why, &e);
 	changed(&c, &o, CH_VALUES);
-	if (rc == 0 && strcmp(o.row.status, "ACTIVE") == 0)
+	if (rc == 0 && strcmp(o.row.status, "ACTIVE") == 0 && was != (state == UP))
 		rc = event_put(&c, &o, state == UP ? "up" : "down", "ok", -1, &e);
 	if (rc == 0)
 		rc = call_commit(&c, &e);

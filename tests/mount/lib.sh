@@ -18,6 +18,8 @@ if [ -z "${CFS_ALONE:-}" ]; then
 fi
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /run
+# what libvirt found out about this machine's qemu: seconds of work that need not be done anew in every test
+mkdir -p /run/cirrusfs "$TOP/build/qemu-cache" && mkdir -p -m 711 /run/cirrusfs/qemu-cache && mount --bind "$TOP/build/qemu-cache" /run/cirrusfs/qemu-cache
 ip link set lo up
 WORK=$(mktemp -d)
 chmod 711 "$WORK"
