@@ -470,8 +470,16 @@ static int start(const struct paths *p, int ns_fd, struct err *e)
 
 	snprintf(conf, sizeof conf, "--conf-file=%s", p->conf);
 	unlink(p->pid);
-	/* It goes to the background when it serves, so the end of this is the beginning of that. */
-	return spawn_run(&s, NULL, e);
+	/* It goes to the background when it serves, so the end of this is the beginning of that.  One that was just killed may hold
+	 * its sockets a moment longer. */
+	for (int tries = 0; ; tries++) {
+		int rc = spawn_run(&s, NULL, e);
+
+		if (rc == 0 || tries == 40 || !strstr(e->msg, "in use"))
+			return rc;
+		*e = (struct err){ 0 };
+		usleep(50000);
+	}
 }
 
 /* ---- leases of hosts that are no more ---- */
