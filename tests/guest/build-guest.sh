@@ -21,7 +21,7 @@ boot_mib=24 data_mib=24 disk_mib=64
 say() { echo "guest: $*"; }
 die() { echo "guest: $*" >&2; exit 1; }
 
-fresh() { [ -e "$image" ] && [ -z "$(find "$src" -newer "$image" -print -quit)" ]; }
+fresh() { [ -e "$image" ] && [ -z "$(find "$src/rootfs" "$src/build-guest.sh" -newer "$image" -print -quit)" ]; }
 
 need() {
 	local c missing=
