@@ -9,6 +9,7 @@
 #include "attr.h"
 #include "ctl.h"
 #include "notify.h"
+#include "proc.h"
 #include "scratch.h"
 #include "session.h"
 
@@ -592,22 +593,6 @@ static int take_doc(struct call *c, struct handle *h, struct err *e)
 	return 0;
 }
 
-/* PF_SIGNALED of the closing task: field 9 of /proc/TID/stat. */
-static bool killed_by_signal(pid_t tid)
-{
-	char path[64], buf[1024];
-	unsigned flags;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
-	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf - 1);
-	if (n <= 0)
-		return false;
-	buf[n] = '\0';
-	const char *s = strrchr(buf, ')');
-	return s && sscanf(s + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & 0x400;
-}
-
 /* What was never filled, or only with what was refused, is none; metadata may be empty. */
 static int settle_file(struct call *c, struct handle *h, struct err *e)
 {
@@ -641,12 +626,13 @@ static int file_closed(struct call *c, struct handle *h, struct err *e)
 
 int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e)
 {
+	struct proc p;
 	int rc = 0;
 
 	if (!h->writable)
 		return 0;
 	if (h->type == H_BYTES) {
-		if (h->writer == c->who.pid && killed_by_signal(tid))
+		if (h->writer == c->who.pid && proc_read(tid, &p) && p.killed)
 			h->killed = true;
 		return 0;
 	}

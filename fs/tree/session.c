@@ -1,8 +1,9 @@
 #include "session.h"
+#include "proc.h"
+#include "value.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <string.h>
@@ -80,48 +81,6 @@ void sessions_free(struct fs *fs)
 	fs->sessions = NULL;
 }
 
-/* ---- processes */
-
-struct proc {
-	pid_t tgid, sid, parent;
-	uint64_t started;
-};
-
-/* Fields after the last ')': a program may have one in its name.  proc(5): 3 state, 4 ppid, 5 pgrp, 6 session ... 22 starttime. */
-static bool proc_stat(pid_t tid, struct proc *p)
-{
-	char path[64], buf[1024];
-	unsigned long long started;
-	int ppid, sid;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
-	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf - 1);
-	if (n <= 0)
-		return false;
-	buf[n] = '\0';
-	const char *s = strrchr(buf, ')');
-	if (!s || sscanf(s + 1, " %*c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ppid, &sid, &started) != 3)
-		return false;
-	*p = (struct proc){ .tgid = tid, .sid = sid, .parent = ppid, .started = started };
-	return true;
-}
-
-/* A thread's process: Tgid in its status. */
-static pid_t proc_tgid(pid_t tid)
-{
-	char path[64], buf[2048];
-
-	snprintf(path, sizeof path, "/proc/%d/status", (int)tid);
-	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf - 1);
-	if (n <= 0)
-		return tid;
-	buf[n] = '\0';
-	const char *s = strstr(buf, "\nTgid:");
-	return s ? (pid_t)atoi(s + 6) : tid;
-}
-
 static void user_name(uid_t uid, char *ret, size_t size)
 {
 	struct passwd mem, *pw = NULL;
@@ -141,9 +100,9 @@ void who_of(struct who *w, uid_t uid, pid_t tid)
 
 	*w = (struct who){ .uid = uid };
 	user_name(uid, w->name, sizeof w->name);
-	if (tid > 0 && proc_stat(tid, &p)) {
+	if (tid > 0 && proc_read(tid, &p)) {
 		w->pid = proc_tgid(tid);
-		w->session = p.sid;
+		w->session = p.session;
 	}
 }
 
@@ -202,16 +161,12 @@ static void one_line(char *s)
 void refusal(struct fs *fs, const struct who *w, const struct call *c, struct node n, const char *path, const struct err *e)
 {
 	struct sessions *ss = fs->sessions;
-	AUTO(free) char *line = NULL, *own = NULL;
-	char at[32];
-	time_t now = time(NULL);
-	struct tm tm;
+	AUTO(free) char *line = NULL;
+	char own[700];
 
-	gmtime_r(&now, &tm);
-	strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	if (asprintf(&line, "%s %s: %s", err_name(e->code), *path ? path : ".", e->msg) < 0 ||
-	    asprintf(&own, "%s %s %s %s", at, err_name(e->code), c->request, e->msg) < 0)
+	if (asprintf(&line, "%s %s: %s", err_name(e->code), *path ? path : ".", e->msg) < 0)
 		return;
+	error_text(own, sizeof own, e, c->request, NULL);
 	one_line(line);
 	one_line(own);
 	pthread_mutex_lock(&ss->lock);
@@ -357,7 +312,7 @@ void mark_recursive(struct fs *fs, const struct who *w, struct node dir)
 	struct sessions *ss = fs->sessions;
 	struct proc p;
 
-	if (w->pid <= 0 || !proc_stat(w->pid, &p))
+	if (w->pid <= 0 || !proc_read(w->pid, &p))
 		return;
 	pthread_mutex_lock(&ss->lock);
 	ss->marked[ss->next_marked] = (struct marked){ w->pid, p.started, dir, now_us() };
@@ -390,7 +345,7 @@ int check_recursive(struct call *c, const struct who *w, pid_t tid, struct node 
 	struct proc p;
 	size_t n = 0;
 
-	if (w->pid <= 0 || !proc_stat(w->pid, &p))
+	if (w->pid <= 0 || !proc_read(w->pid, &p))
 		return 0;
 	pthread_mutex_lock(&ss->lock);
 	for (size_t i = 0; i < MARKED; i++)

@@ -239,15 +239,8 @@ static int finish(struct fs *fs, struct job *j, const struct err *failed, const 
 		return rc < 0 ? rc : 0;	/* superseded */
 	if (obj_by_id(&c, j->object, &o, e) < 0)
 		return -e->code;
-	if (failed) {
-		struct tm tm;
-		time_t now = time(NULL);
-
-		gmtime_r(&now, &tm);
-		strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%SZ", &tm);
-		snprintf(line + strlen(line), sizeof line - strlen(line), " %s %s %s: %s", err_name(failed->code), j->request, j->name,
-			 failed->msg);
-	}
+	if (failed)
+		error_text(line, sizeof line, failed, j->request, j->name);
 	const char *broken = j->verb->broken ? j->verb->broken : o.kind->broken ? o.kind->broken : "ERROR";
 	const char *next = failed ? (strcmp(broken, "-") == 0 ? j->was : broken) : j->verb->then;
 	rc = task_delete(c.db, j->id, e);
@@ -326,17 +319,11 @@ static void note_delete_error(struct fs *fs, struct job *j, const struct err *wh
 
 	snprintf(j->error, sizeof j->error, "object %ld: %.400s", (long)j->object, why->msg);
 	if (call_begin(fs, &c, &e) == 0 && call_write(&c, &e) == 0 && obj_by_id(&c, j->object, &o, &e) == 0) {
-		char path[1600];
+		char path[1600], line[700];
 
 		if (obj_name_path(&c, &o, path, sizeof path, &e) == 0)
 			snprintf(j->error, sizeof j->error, "%.200s: %.300s", path, why->msg);
-		char line[700];
-		time_t now = time(NULL);
-		struct tm tm;
-
-		gmtime_r(&now, &tm);
-		strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%SZ", &tm);
-		snprintf(line + 20, sizeof line - 20, " %s %s delete: %s", err_name(why->code), j->request, why->msg);
+		error_text(line, sizeof line, why, j->request, j->name);
 		if (row_set_error(c.db, o.row.id, line, "", &e) == 0) {
 			changed(&c, &o, CH_VALUES);
 			call_commit(&c, &e);

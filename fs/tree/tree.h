@@ -322,6 +322,8 @@ struct fs {
 
 /* An event line, in the transaction of what happened. */
 int event_put(struct call *c, const struct obj *o, const char *verb, const char *result, int64_t duration_us, struct err *e);
+/* 2026-11-22T10:06:00Z */
+void time_text(int64_t us, char ret[24]);
 void put_time(FILE *out, int64_t us);
 /* A word as ctl reads it: quoted where it has blanks or quotes. */
 void put_word(FILE *out, const char *word);

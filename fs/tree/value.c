@@ -240,14 +240,28 @@ static int parse_ip4(const struct file *f, const char *text, struct val *ret, st
 
 /* ---- times */
 
-void put_time(FILE *out, int64_t us)
+void time_text(int64_t us, char ret[24])
 {
 	time_t t = us / 1000000;
 	struct tm tm;
-	char s[32];
 
 	gmtime_r(&t, &tm);
-	strftime(s, sizeof s, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	strftime(ret, 24, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+void error_text(char *ret, size_t size, const struct err *e, const char *request, const char *verb)
+{
+	char at[24];
+
+	time_text(now_us(), at);
+	snprintf(ret, size, "%s %s %s %s%s%s", at, err_name(e->code), request, verb ? verb : "", verb ? ": " : "", e->msg);
+}
+
+void put_time(FILE *out, int64_t us)
+{
+	char s[24];
+
+	time_text(us, s);
 	fputs(s, out);
 }
 

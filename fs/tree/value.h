@@ -30,6 +30,8 @@ int text_check(const char *s, size_t len, bool newlines, struct err *e);
 int cidr_parse(const char *s, uint32_t *net, unsigned *prefix, struct err *e);
 int ip4_parse(const char *s, uint32_t *ret, struct err *e);
 void ip4_format(uint32_t ip, char ret[16]);
+/* What `error` says: TIME ERRNO REQUEST-ID and the sentence, "VERB: " before it when verb is not NULL. */
+void error_text(char *ret, size_t size, const struct err *e, const char *request, const char *verb);
 /* Base64 of bytes, and back (*len: how many came out); the caller frees. */
 char *base64_encode(const void *data, size_t len);
 char *base64_decode(const char *text, size_t *len, struct err *e);

@@ -274,7 +274,11 @@ void waits_check(struct fs *fs, const struct change *ch)
 	struct verdict v = { 0 };
 	struct err e;
 
-	if (!__atomic_load_n(&w->first, __ATOMIC_SEQ_CST))
+	/* under the lock: one that was judged before this change is in the list, or about to be */
+	pthread_mutex_lock(&w->lock);
+	bool none = !w->first;
+	pthread_mutex_unlock(&w->lock);
+	if (none)
 		return;
 	AUTO(call_end) struct call c = { 0 };
 	if (call_begin(fs, &c, &e) < 0)
