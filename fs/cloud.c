@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysinfo.h>
 
 #include "../backends/base/log.h"
@@ -287,7 +288,11 @@ AUTO_FN(struct cloud *, cloud_close);
 static int health(struct fs *fs, FILE *out, struct err *e)
 {
 	struct cloud *c = cloud_of(fs);
+	struct statvfs st;
 
+	if (statvfs(fs->store, &st) == 0 && st.f_bavail * st.f_frsize < 32 << 20)
+		fprintf(out, "the disk that holds the store is almost full: %lu MiB are left for %s\n",
+			(unsigned long)(st.f_bavail * st.f_frsize >> 20), fs->store);
 	hosts_health(c, out);
 	network_health(c, out);
 	if (!getpwnam(c->cfg.guest_user))

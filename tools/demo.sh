@@ -36,7 +36,7 @@ marked() { grep -qsx "$1" "$STORE/demo"; }
 mark() { marked "$1" || echo "$1" >> "$STORE/demo" || die "cannot write to $STORE"; }
 # The kernel's word, which does not ask the file system: a dead one is listed too.
 listed() { awk -v at="$1" '$5 == at && / - fuse\.cirrusfs / { found = 1 } END { exit !found }' /proc/self/mountinfo; }
-answers() { listed "$1" && [ "$(timeout 20 cat "$1/tenants/admin/id" 2> /dev/null)" ]; }
+answers() { listed "$1" && [ "$(timeout 20 cat "$1/version" 2> /dev/null)" ]; }
 # Where the store is mounted by a living process; nothing when it is not.
 mounted_at() {
 	[ -s "$STORE/lock" ] || return 0

@@ -241,10 +241,8 @@ static int detach(struct request *r, const char *mountpoint, struct err *e)
 		null = open("/dev/null", O_RDWR | O_CLOEXEC);
 		dup2(null, 0);
 		dup2(null, 1);
-		if (serve(r, mountpoint, p[1], e) < 0) {
+		if (serve(r, mountpoint, p[1], e) < 0)
 			report(p[1], e->msg);
-			log_error("%s", e->msg);
-		}
 		_exit(e->code ? 1 : 0);
 	}
 	close(p[1]);

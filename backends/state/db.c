@@ -71,6 +71,8 @@ static int sql_err(struct db *db, int rc, struct err *e)
 		rc = SQLITE_FULL;
 	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db->h) == EROFS)
 		rc = SQLITE_READONLY;
+	if ((rc & 0xff) == SQLITE_FULL)
+		return err_set(e, ENOSPC, "the disk that holds the store is full");
 	return err_set(e, sql_errno(rc), "state: %s", sqlite3_errmsg(db->h));
 }
 

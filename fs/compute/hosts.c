@@ -308,10 +308,10 @@ static bool next_note(struct conn *cn, int seconds, struct note *ret)
 static bool is_gone(struct conn *cn)
 {
 	AUTO(call_end) struct call c = { 0 };
+	struct row r = { 0 };
 	struct err e;
-	struct row r;
 
-	return call_begin(&cn->cloud->fs, &c, &e) == 0 && row_by_id(c.db, cn->host, &r, &e) == 0;
+	return call_begin(&cn->cloud->fs, &c, &e) == 0 && (row_by_id(c.db, cn->host, &r, &e) == 0 || r.deleted);
 }
 
 static void *keep_host(void *arg)
@@ -518,7 +518,7 @@ void hosts_health(struct cloud *cl, FILE *out)
 		return;
 	pthread_mutex_lock(&hs->lock);
 	for (struct conn *cn = hs->first; cn; cn = cn->next)
-		if (!cn->stop && cn->state == DOWN)
+		if (!cn->stop && cn->state == DOWN && !is_gone(cn))
 			fprintf(out, "host %s is down: %s\n", cn->name, cn->why);
 	pthread_mutex_unlock(&hs->lock);
 }

@@ -320,7 +320,7 @@ static const struct file server_files[] = {
 	{ "network", .flags = F_PARAM | F_LIST, .show = show_networks, .store = store_networks, .help = "NETWORK[,address=A], a line a NIC, in order" },
 	{ "key", .flags = F_PARAM | F_WEAK, .type = T_REF, .ref = &key_kind, .column = "key", .help = "ssh public key it is given" },
 	{ "host", .flags = F_PARAM, .type = T_REF, .ref = &host_kind, .column = "host_asked", .shown = "host", .help = "where it runs; asked for in a draft, the filters are skipped" },
-	{ "user-data", .flags = F_PARAM, .type = T_DOC, .column = "user_data", .max = 65535, .help = "document: given to the guest" },
+	{ "user-data", .flags = F_PARAM, .type = T_DOC, .column = "user_data", .max = 65535, .help = "given to the guest" },
 	{ "config-drive", .flags = F_PARAM, .type = T_BOOL, .column = "config_drive", .help = "give it a drive with its metadata" },
 	{ "power", .type = T_TEXT, .column = "power", .help = "NOSTATE RUNNING PAUSED SHUTDOWN CRASHED" },
 	{ "addresses", .flags = F_LIST, .type = T_TEXT, .column = "addresses", .help = "NETWORK ADDRESS a line" },

@@ -151,6 +151,12 @@ static int purge(struct call *c, struct obj *o, const struct args *a, struct err
 	return rc;
 }
 
+/* Where what belongs to nobody else is kept. */
+static int tenant_going(struct call *c, struct obj *o, struct err *e)
+{
+	return strcmp(o->row.name, "admin") == 0 ? err_set(e, EPERM, "the tenant admin belongs to the cloud and cannot be deleted") : 0;
+}
+
 extern const struct stream events_stream;
 
 #define QUOTA(n) { "quota/" n, .flags = F_WRITE | F_OBSERVED | F_LIVE, .type = T_INT, .min = -1, .show = show_quota, .store = store_quota, \
@@ -173,7 +179,7 @@ static const struct verb tenant_verbs[] = {
 };
 
 const struct kind tenant_kind = {
-	.no = 1, .name = "tenant", .dir = "tenants", .table = "tenant", .flags = K_LIVE, .files = tenant_files, .verbs = tenant_verbs,
+	.no = 1, .name = "tenant", .dir = "tenants", .table = "tenant", .flags = K_LIVE, .files = tenant_files, .verbs = tenant_verbs, .going = tenant_going,
 	.columns = "enabled", .help = "a project: owns servers, networks, images and the rest",
 	.example = "  mkdir tenants/acme\n  cat tenants/acme/spec > ~/acme.cloud\n  echo 'purge plan' > tenants/acme/ctl; cat tenants/acme/purge\n",
 };

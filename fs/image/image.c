@@ -358,7 +358,7 @@ static const struct file image_files[] = {
 	{ "visibility", .flags = F_WRITE, .type = T_WORD, .words = "private shared community public", .column = "visibility", .help = "public: every tenant may use it" },
 	{ "min-disk", .flags = F_WRITE, .type = T_GIB, .column = "min_disk", .max = 1048576, .help = "GiB a server's disk must have" },
 	{ "min-ram", .flags = F_WRITE, .type = T_MIB, .column = "min_ram", .max = 16777216, .help = "MiB of memory a server must have" },
-	{ "data", .flags = F_BYTES | F_HIDDEN, .bytes = &image_bytes, .help = "the bytes: written with cp while queued, read when active" },
+	{ "data", .flags = F_BYTES | F_HIDDEN, .bytes = &image_bytes, .help = "the bytes: written with cp while queued, read when active; raw data that must be whole wants size or hash given before" },
 	{ 0 }
 };
 

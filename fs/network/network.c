@@ -303,7 +303,10 @@ static void auto_unlock_network(pthread_mutex_t **m)
 	pthread_mutex_unlock(*m);
 }
 
-int network_up(struct cloud *cl, int64_t network, struct err *e)
+/* The host's table: many may add to it at once, and only one who is alone takes it away. */
+static pthread_rwlock_t host_table = PTHREAD_RWLOCK_INITIALIZER;
+
+static int up_locked(struct cloud *cl, int64_t network, struct err *e)
 {
 	AUTO(unlock_network) pthread_mutex_t *lock = lock_network(network);
 	struct plan p = { 0 };
@@ -314,6 +317,14 @@ int network_up(struct cloud *cl, int64_t network, struct err *e)
 	if (rc == 0)
 		rc = net_up(&p.spec, e);
 	plan_free(&p);
+	return rc;
+}
+
+int network_up(struct cloud *cl, int64_t network, struct err *e)
+{
+	pthread_rwlock_rdlock(&host_table);
+	int rc = up_locked(cl, network, e);
+	pthread_rwlock_unlock(&host_table);
 	return rc;
 }
 
@@ -349,19 +360,32 @@ static int any_row(void *arg, const struct row *r)
 	return 0;
 }
 
-/* The host's own table goes with the last network. */
-static int step_last(struct task *t, struct err *e)
+/* The host's own table goes with the last network: one that is created later makes it again, and waits for this. */
+static int drop_host_table(struct cloud *cl, struct err *e)
 {
 	AUTO(call_end) struct call c = { 0 };
 	char table[16];
-	int n = 0, rc = call_begin(t->fs, &c, e);
+	int n = 0, rc = call_begin(&cl->fs, &c, e);
 
 	if (rc == 0)
-		rc = row_list(c.db, 0, network_kind.no, 0, true, any_row, &n, e);
-	if (rc < 0 || n > 1)
+		rc = row_list(c.db, 0, network_kind.no, 0, false, any_row, &n, e);
+	if (rc < 0 || n)
 		return rc;
-	snprintf(table, sizeof table, "cfs%s", cloud_of(t->fs)->hash);
+	snprintf(table, sizeof table, "cfs%s", cl->hash);
 	return net_host_down(table, e);
+}
+
+static int host_table_unused(struct cloud *cl, struct err *e)
+{
+	pthread_rwlock_wrlock(&host_table);
+	int rc = drop_host_table(cl, e);
+	pthread_rwlock_unlock(&host_table);
+	return rc;
+}
+
+static int step_last(struct task *t, struct err *e)
+{
+	return host_table_unused(cloud_of(t->fs), e);
 }
 
 static const struct step up_steps[] = { { "namespace", step_up }, { 0 } };
@@ -486,6 +510,8 @@ void *networks_start(void *arg)
 	for (size_t i = 0; i < ids->n; i++)
 		if (network_up(cl, ids->v[i], &e) < 0)
 			log_error("network %ld: %s", (long)ids->v[i], e.msg);
+	if (host_table_unused(cl, &e) < 0)
+		log_error("%s", e.msg);
 	return NULL;
 }
 

@@ -246,6 +246,12 @@ static int store_file(struct call *c, struct obj *o, const struct file *f, const
 	AUTO(free) char *now = NULL;
 	int rc = 0;
 
+	if (f->shown && strcmp(o->row.status, "DRAFT") != 0) {	/* what the system chose, written back */
+		rc = file_text(c, o, f, &now, e);
+		if (rc < 0 || strcmp(now, text) == 0)
+			return rc;
+		free(steal_ptr(&now));
+	}
 	if (f->type == T_NONE && f->show && f->store) {	/* its own words for both: compared as text */
 		rc = file_text(c, o, f, &now, e);
 		if (rc < 0 || strcmp(now, text) == 0)

@@ -47,6 +47,7 @@ int call_commit(struct call *c, struct err *e)
 	if (rc == 0) {
 		for (size_t i = 0; i < c->n_cancel; i++)
 			tasks_cancel(c->fs, c->cancel[i]);
+		changes_count(c->changes, c->n_changes);
 		if (!c->hold)
 			call_announce(c);
 		if (c->new_tasks)

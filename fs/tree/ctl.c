@@ -286,7 +286,7 @@ int ctl_show(struct call *c, struct node n, FILE *out, struct err *e)
 	}
 	if (obj_by_id(c, n.row, &o, e) < 0)
 		return -e->code;
-	fprintf(out, "# %s %s%s%s\n", k->name, o.row.name, k->statuses ? " is " : "", k->statuses ? o.row.status : "");
+	fprintf(out, "# %s%s%s%s%s\n", k->name, k == &root_kind ? "" : " ", k == &root_kind ? "" : o.row.name, k->statuses ? " is " : "", k->statuses ? o.row.status : "");
 	for (const struct verb *v = k->verbs; v && v->name; v++)
 		if (word_in(v->from, o.row.status) || (strcmp(v->from, "*") == 0 && strcmp(o.row.status, "DRAFT") != 0) ||
 		    strcmp(o.row.failed, v->name) == 0)

@@ -500,7 +500,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (req_begin(&r, req) < 0)
 		return;
 	who(&r);
-	int rc = name_create(&r.c, dir, name, &n, &r.e);
+	int rc = name_create(&r.c, dir, name, fi->flags, &n, &r.e);
 	if (rc == 0 && !r.c.db)
 		rc = read_again(&r);
 	if (rc == 0)

@@ -282,6 +282,7 @@ static void handle_free(struct handle *h)
 	if (h->fd >= 0)
 		close(h->fd);
 	free(h->buf);
+	free(h->gathered);
 	free(h);
 }
 AUTO_FN(struct handle *, handle_free);
@@ -318,6 +319,7 @@ int handle_open(struct call *c, struct node n, int flags, const struct who *w, s
 	h->fd = -1;
 	h->writable = (flags & O_ACCMODE) != O_RDONLY;
 	h->truncated = flags & O_TRUNC;
+	h->append = flags & O_APPEND;
 	h->change = change_no(n.row);
 	if (h->writable && !node_writable(c->fs, n))
 		return err_set(e, EPERM, "%s cannot be written", f ? f->name : "this");
@@ -464,7 +466,13 @@ static int64_t run_lines(struct call *c, struct handle *h, const char *text, siz
 	return (int64_t)done;
 }
 
-/* Taken: whole lines, at most CTL_MAX bytes; without any newline it is one command, unless a tail waits. */
+/* A program's buffer that ran full: what it wrote goes on with its next write. */
+static bool is_buffer(size_t len)
+{
+	return len >= 512 && !(len & (len - 1));
+}
+
+/* Taken: whole lines, at most CTL_MAX bytes; without any newline it is one command, unless a tail waits or the writer's buffer was full. */
 static int64_t write_ctl(struct call *c, struct handle *h, const char *buf, size_t len, struct err *e)
 {
 	AUTO(free) char *joined = NULL;
@@ -480,7 +488,7 @@ static int64_t write_ctl(struct call *c, struct handle *h, const char *buf, size
 		memcpy(joined, h->buf, tail);
 	memcpy(joined + tail, buf, len);
 	joined[tail + len] = '\0';
-	size_t take = last ? (size_t)(last - buf) + 1 : tail ? 0 : len;
+	size_t take = last ? (size_t)(last - buf) + 1 : tail || is_buffer(len) ? 0 : len;
 	if (take) {
 		int64_t n = run_lines(c, h, joined, tail + take, e);
 
@@ -507,12 +515,42 @@ static int64_t write_ctl(struct call *c, struct handle *h, const char *buf, size
 	return (int64_t)len;
 }
 
+/* What the writes through this handle say together: a list grows line by line, a value goes on where a write was cut off by a full buffer;
+ * otherwise each write is the value, wherever its offset is. */
+static int gather(struct call *c, struct handle *h, const char *buf, size_t len, char **ret, size_t *ret_len, struct err *e)
+{
+	const struct file *f = node_file(c->fs, h->n);
+	AUTO(free) char *now = NULL;
+	size_t have = 0;
+
+	if (h->gathered_len && (f->flags & F_LIST || (h->gathered[h->gathered_len - 1] != '\n' && is_buffer(h->gathered_len))))
+		have = h->gathered_len;
+	else if (!h->written && h->append && f->flags & F_LIST && attr_show(c, h->n, &now, &have, e) < 0)
+		return -e->code;
+	if (have == 1 && now && *now == '\n')
+		have = 0;
+	if (have + len > CTL_MAX)
+		return err_set(e, EFBIG, "a value of more than %d bytes", CTL_MAX);
+	char *all = malloc(have + len + 1);
+	if (!all)
+		return err_set(e, ENOMEM, "%m");
+	memcpy(all, now ? now : h->gathered ? h->gathered : "", have);
+	memcpy(all + have, buf, len);
+	*ret_len = have + len;
+	*ret = all;
+	return 0;
+}
+
 static int64_t write_value(struct call *c, struct handle *h, const char *buf, size_t len, struct err *e)
 {
-	if (len > CTL_MAX)
-		return err_set(e, EFBIG, "a value of more than %d bytes", CTL_MAX);
-	if (call_write(c, e) < 0 || attr_store(c, h->n, buf, len, e) < 0 || call_commit(c, e) < 0)
+	AUTO(free) char *all = NULL;
+	size_t n = 0;
+
+	if (gather(c, h, buf, len, &all, &n, e) < 0 || call_write(c, e) < 0 || attr_store(c, h->n, all, n, e) < 0 || call_commit(c, e) < 0)
 		return -e->code;
+	free(h->gathered);
+	h->gathered = steal_ptr(&all);
+	h->gathered_len = n;
 	return (int64_t)len;
 }
 
@@ -556,8 +594,8 @@ int64_t handle_write(struct call *c, struct handle *h, const char *buf, size_t l
 		return w < 0 ? err_set(e, errno, "write: %m") : w;
 	}
 	pthread_mutex_lock(&h->lock);
-	h->written = true;
 	n = h->type == H_CTL ? write_ctl(c, h, buf, len, e) : h->type == H_DOC ? write_doc(h, buf, len, off, e) : write_value(c, h, buf, len, e);
+	h->written = true;
 	pthread_mutex_unlock(&h->lock);
 	if (n > 0 && c->made)
 		set_result(c, &c->who);

@@ -11,7 +11,9 @@ struct handle {
 	enum handle_type type;
 	struct node n;
 	pthread_mutex_t lock;
-	bool writable, truncated, written, dirty, killed;
+	bool writable, truncated, append, written, dirty, killed;
+	char *gathered;		/* of a value: what was taken so far */
+	size_t gathered_len;
 	pid_t writer, writer_tid;	/* H_BYTES: who wrote last; its death breaks the upload off, that of others does not */
 	char *buf;		/* H_TEXT: the snapshot; H_DOC: the document; H_CTL: a line cut off (tail) */
 	size_t len;

@@ -2,6 +2,7 @@
 #include "names.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 
@@ -232,7 +233,36 @@ int name_rename(struct call *c, struct node from, const char *name, struct node 
 	return rename_object(c, n, newname, !(flags & RENAME_NOREPLACE), e);
 }
 
-int name_create(struct call *c, struct node dir, const char *name, struct node *made, struct err *e)
+/* One letter too many, too few or another. */
+static bool is_near(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b), i = 0;
+
+	while (a[i] && a[i] == b[i])
+		i++;
+	return n == m ? strcmp(a + i + !!a[i], b + i + !!b[i]) == 0 : n == m + 1 ? strcmp(a + i + 1, b + i) == 0 :
+		m == n + 1 && strcmp(a + i, b + i + 1) == 0;
+}
+
+static const struct file *near_file(const struct file *f, const char *name)
+{
+	for (; f && f->name; f++)
+		if (file_settable(f) && is_near(name, f->name))
+			return f;
+	return NULL;
+}
+
+/* A scratch file may have any name but one that is most likely a misspelt file: what is written there would be lost. */
+static int check_scratch(const struct kind *k, const char *name, int flags, struct err *e)
+{
+	const struct file *f = flags & O_EXCL ? NULL : near_file(k->files, name);
+
+	if (!f && !(flags & O_EXCL))
+		f = near_file(common_files, name);
+	return !f || f->type == T_DOC ? 0 : err_set(e, EPERM, "a %s has no file '%s'; there is '%s'", k->name, name, f->name);
+}
+
+int name_create(struct call *c, struct node dir, const char *name, int flags, struct node *made, struct err *e)
 {
 	const struct kind *k = node_kind(c->fs, dir);
 	enum node_type t = node_type(c->fs, dir);
@@ -243,7 +273,7 @@ int name_create(struct call *c, struct node dir, const char *name, struct node *
 		if (node_lookup(c, dir, name, made, e) == 0 && doc_hidden(c->fs, *made, true))
 			return 0;
 		*e = (struct err){ 0 };
-		return scratch_make(c->fs, dir, name, made, e);
+		return check_scratch(k, name, flags, e) < 0 ? -e->code : scratch_make(c->fs, dir, name, made, e);
 	}
 	return err_set(e, EPERM, t == N_COLLECTION ? "a %s is made with mkdir or create" : "files cannot be made here", k ? k->name : "");
 }

@@ -6,8 +6,8 @@
 
 /* mkdir: a draft, or a live object. */
 int name_make(struct call *c, struct node dir, const char *name, struct node *made, struct err *e);
-/* open(O_CREAT): a file that is an object (a key), or a scratch file. */
-int name_create(struct call *c, struct node dir, const char *name, struct node *made, struct err *e);
+/* open(O_CREAT), with its flags: a file that is an object (a key), or a scratch file. */
+int name_create(struct call *c, struct node dir, const char *name, int flags, struct node *made, struct err *e);
 int name_rmdir(struct call *c, struct node dir, const char *name, struct err *e);
 int name_unlink(struct call *c, struct node dir, const char *name, struct err *e);
 int name_symlink(struct call *c, struct node dir, const char *name, const char *target, struct err *e);

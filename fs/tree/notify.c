@@ -244,10 +244,8 @@ static void put(struct notify *no, struct item *it)
 	pthread_cond_signal(&no->more);
 }
 
-void notify_changes(struct fs *fs, const struct change *ch, size_t n)
+void changes_count(const struct change *ch, size_t n)
 {
-	struct notify *no = fs->notify;
-
 	for (size_t i = 0; i < n; i++) {
 		counters[(uint64_t)ch[i].row % COUNTERS]++;
 		if (ch[i].what & (CH_ENTRY | CH_GONE))
@@ -255,6 +253,12 @@ void notify_changes(struct fs *fs, const struct change *ch, size_t n)
 	}
 	if (n)
 		all++;
+}
+
+void notify_changes(struct fs *fs, const struct change *ch, size_t n)
+{
+	struct notify *no = fs->notify;
+
 	for (size_t i = 0; i < n; i++) {
 		struct item *it = calloc(1, sizeof *it);
 
@@ -315,6 +319,7 @@ void change_note(struct fs *fs, struct node n)
 	if (n.file != NF_COLLECTION && fs->by_no[n.kind]) {
 		struct change ch = { .row = n.row, .kind = n.kind, .what = CH_VALUES };
 
+		changes_count(&ch, 1);
 		notify_changes(fs, &ch, 1);
 	}
 }

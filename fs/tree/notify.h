@@ -14,7 +14,9 @@ int notify_start(struct fs *fs, struct err *e);
 void notify_attach(struct fs *fs, const struct notify_ops *ops, void *arg);
 void notify_stop(struct fs *fs);
 
-/* Committed changes: counters are raised at once, the rest is the notifier's. */
+/* Committed: what was rendered before is old.  Before anybody is answered. */
+void changes_count(const struct change *ch, size_t n);
+/* Their invalidations are the notifier's. */
 void notify_changes(struct fs *fs, const struct change *ch, size_t n);
 /* fn once everything queued before is delivered, or after 100 ms; at once when nothing is queued. */
 void notify_reply(struct fs *fs, void (*fn)(void *arg), void *arg);

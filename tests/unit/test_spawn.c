@@ -149,8 +149,9 @@ static void nothing_is_inherited(void)
 	AUTO(free) char *out = NULL;
 	int fd = open("/dev/null", O_RDONLY), high = fcntl(fd, F_DUPFD, 200);
 
-	CHECK_INT(sh("ls /proc/$$/fd | tr '\\n' ' '", NULL, &out), 0);
-	CHECK_STR(out ? out : "?", "0 1 2 ");
+	/* asked by name: a pipe of the shell's own would be a descriptor for a moment */
+	CHECK_INT(sh("for i in 3 4 5 6 7 8 9 200 201; do readlink /proc/$$/fd/$i; done; echo none", NULL, &out), 0);
+	CHECK_STR(out ? out : "?", "none\n");
 	free(out);
 	CHECK_INT(sh("readlink /proc/self/fd/0", NULL, &out), 0);
 	CHECK_STR(out ? out : "?", "/dev/null\n");
