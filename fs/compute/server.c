@@ -134,7 +134,7 @@ static int links_attach(struct call *c, struct obj *o, const char *name, const s
 	struct obj net;
 
 	if (target->kind != &network_kind)
-		return err_set(e, EINVAL, "'%s' is a %s, not a network", target->row.name, target->kind->name);
+		return err_set(e, EINVAL, "'%s' is %s, not a network", target->row.name, kind_a(target->kind));
 	if (only_draft(o, "attached", e) < 0)
 		return -e->code;
 	/* what another tenant keeps for itself is not found under its id either */

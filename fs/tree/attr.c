@@ -236,7 +236,7 @@ static int may_set(const struct obj *o, const struct file *f, struct err *e)
 	if (f->flags & F_WRITE || (f->flags & F_PARAM && strcmp(o->row.status, "DRAFT") == 0))
 		return 0;
 	if (f->flags & F_PARAM)
-		return err_set(e, EPERM, "%s of a %s is fixed once it is created", f->name, o->kind->name);
+		return err_set(e, EPERM, "%s of %s is fixed once it is created", f->name, kind_a(o->kind));
 	return err_set(e, EPERM, "%s cannot be written", f->name);
 }
 
@@ -295,7 +295,7 @@ static int store_pair(struct call *c, struct obj *o, const char *key, const char
 	struct obj pair;
 
 	if (!k || !(k->flags & K_PLAIN))
-		return err_set(e, EINVAL, "a %s has no parameter '%s'; 'cat README' of %s/ names them", o->kind->name, key, o->kind->dir);
+		return err_set(e, EINVAL, "%s has no parameter '%s'; 'cat README' of %s/ names them", kind_a(o->kind), key, o->kind->dir);
 	int rc = obj_by_name(c, k, o->row.id, slash + 1, &pair, e);
 	if (rc == 0)
 		rc = obj_make(c, k, o, slash + 1, "ACTIVE", &pair, e);
@@ -310,7 +310,7 @@ int param_store(struct call *c, struct obj *o, const char *key, const char *valu
 	int rc;
 
 	if (!f || !file_settable(f))
-		rc = f ? err_set(e, EINVAL, "%s is not a parameter of a %s", key, o->kind->name) : store_pair(c, o, key, value, e);
+		rc = f ? err_set(e, EINVAL, "%s is not a parameter of %s", key, kind_a(o->kind)) : store_pair(c, o, key, value, e);
 	else if (f->type == T_DOC && strncmp(value, "base64:", 7) == 0)
 		rc = (bytes = base64_decode(value + 7, &len, e)) ? store_file(c, o, f, bytes, len, e) : -e->code;
 	else
@@ -338,7 +338,7 @@ int param_show(struct call *c, const struct obj *o, const char *key, char **ret,
 		return file_text(c, o, f, ret, e);
 	const struct kind *k = slash ? kind_by_dir(c->fs, o->kind, key, (size_t)(slash - key)) : NULL;
 	if (!k)
-		return err_set(e, EINVAL, "a %s has no parameter '%s'", o->kind->name, key);
+		return err_set(e, EINVAL, "%s has no parameter '%s'", kind_a(o->kind), key);
 	rc = obj_by_name(c, k, o->row.id, slash + 1, &pair, e);
 	if (rc <= 0)
 		return rc ? rc : (*ret = strdup("")) ? 0 : err_set(e, ENOMEM, "%m");
@@ -355,7 +355,7 @@ int params_complete(struct call *c, const struct obj *o, struct err *e)
 		if (file_text(c, o, f, &text, e) < 0)
 			return -e->code;
 		if (!*text)
-			return err_set(e, EINVAL, "a %s needs a %s", o->kind->name, f->name);
+			return err_set(e, EINVAL, "%s needs %s %s", kind_a(o->kind), strchr("aeiou", *f->name) ? "an" : "a", f->name);
 	}
 	return 0;
 }

@@ -61,7 +61,7 @@ static int do_create(struct call *c, const struct kind *k, const struct obj *par
 		return rc;
 	rc = obj_by_name(c, k, parent->row.id, name, &o, e);
 	if (rc > 0)
-		return err_set(e, EEXIST, "there is already a %s '%s'%s", k->name, name, strcmp(o.row.status, "DRAFT") == 0 ?
+		return err_set(e, EEXIST, "there is already %s '%s'%s", kind_a(k), name, strcmp(o.row.status, "DRAFT") == 0 ?
 			       ": a draft; 'create' in its own ctl makes it" : "");
 	return rc < 0 ? rc : obj_create(c, k, parent, name, &all, &o, e);
 }
@@ -157,7 +157,7 @@ static int walk(struct call *c, struct obj *o, char *path, const struct kind **k
 		*slash = '\0';
 		*k = kind_by_dir(c->fs, o->kind, path, strlen(path));
 		if (!*k)
-			return err_set(e, ENOENT, "a %s has no %s/", o->kind->name, path);
+			return err_set(e, ENOENT, "%s has no %s/", kind_a(o->kind), path);
 		*name = slash + 1;
 		next = strchr(slash + 1, '/');
 		if (!next)

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse_log.h>
 #include <fuse_lowlevel.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -355,7 +357,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	who(&r);
 	k = node_kind(r.fs, dir);
 	if (check_name(name, &r.e) == 0 && node_type(r.fs, dir) == N_COLLECTION && k->flags & K_FILE)
-		err_set(&r.e, EPERM, "a %s is a file, not a directory", k->name);
+		err_set(&r.e, EPERM, "%s is a file, not a directory", kind_a(k));
 	if (r.e.code || name_make(&r.c, dir, name, &n, &r.e) < 0 || read_again(&r) < 0) {
 		fail(&r, dir, name);
 		return;
@@ -738,6 +740,17 @@ static void send_entry(void *arg, uint64_t dir, const char *name)
 
 static const struct notify_ops notify_ops = { send_inode, send_entry };
 
+/* What libfuse says goes to our log; that it found nothing to unmount after a umount is the ordinary end. */
+static void log_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[512];
+
+	vsnprintf(text, sizeof text, fmt, ap);
+	text[strcspn(text, "\n")] = '\0';
+	if (*text && !strstr(text, "failed to unmount"))
+		log_line(level <= FUSE_LOG_ERR ? LOG_ERROR : level <= FUSE_LOG_WARNING ? LOG_WARN : LOG_DEBUG, "%s", text);
+}
+
 int server_mount(struct fs *fs, const char *opts, struct server **ret, struct err *e)
 {
 	AUTO(free) struct server *s = calloc(1, sizeof *s);
@@ -747,6 +760,7 @@ int server_mount(struct fs *fs, const char *opts, struct server **ret, struct er
 	if (!s || asprintf(&fsname, "fsname=%s,subtype=cirrusfs%s%s", fs->store, opts && *opts ? "," : "", opts ? opts : "") < 0)
 		return err_set(e, ENOMEM, "%m");
 	s->fs = fs;
+	fuse_set_log_func(log_fuse);
 	fuse_opt_add_arg(&args, "cirrusfs");
 	fuse_opt_add_arg(&args, "-o");
 	fuse_opt_add_arg(&args, fsname);

@@ -42,7 +42,7 @@ static void put_kind(struct fs *fs, const struct kind *k, FILE *out)
 	if (k->flags & K_FILE) {
 		fprintf(out, "\nEach %s is a file: %s\n", k->name, k->files[0].help ? k->files[0].help : "its content");
 	} else {
-		fprintf(out, "\nFiles of a %s:\n", k->name);
+		fprintf(out, "\nFiles of %s:\n", kind_a(k));
 		put_files(out, common_files, k, false);
 		put_files(out, k->files, k, false);
 		fputs("\nAnswered, not listed:\n", out);

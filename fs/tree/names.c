@@ -227,7 +227,7 @@ int name_rename(struct call *c, struct node from, const char *name, struct node 
 	if (node_type(c->fs, n) != N_OBJECT)
 		return err_set(e, EPERM, "%s is a part of what it stands in and keeps its name", name);
 	if (!node_same(from, to))
-		return err_set(e, EPERM, "a %s stays in its collection", node_kind(c->fs, n)->name);
+		return err_set(e, EPERM, "%s stays in its collection", kind_a(node_kind(c->fs, n)));
 	if (check_recursive(c, &c->who, c->tid, from, from, e) < 0)
 		return -e->code;
 	return rename_object(c, n, newname, !(flags & RENAME_NOREPLACE), e);
@@ -259,7 +259,7 @@ static int check_scratch(const struct kind *k, const char *name, int flags, stru
 
 	if (!f && !(flags & O_EXCL))
 		f = near_file(common_files, name);
-	return !f || f->type == T_DOC ? 0 : err_set(e, EPERM, "a %s has no file '%s'; there is '%s'", k->name, name, f->name);
+	return !f || f->type == T_DOC ? 0 : err_set(e, EPERM, "%s has no file '%s'; there is '%s'", kind_a(k), name, f->name);
 }
 
 int name_create(struct call *c, struct node dir, const char *name, int flags, struct node *made, struct err *e)
@@ -275,5 +275,5 @@ int name_create(struct call *c, struct node dir, const char *name, int flags, st
 		*e = (struct err){ 0 };
 		return check_scratch(k, name, flags, e) < 0 ? -e->code : scratch_make(c->fs, dir, name, made, e);
 	}
-	return err_set(e, EPERM, t == N_COLLECTION ? "a %s is made with mkdir or create" : "files cannot be made here", k ? k->name : "");
+	return err_set(e, EPERM, t == N_COLLECTION ? "%s is made with mkdir or create" : "files cannot be made here", k ? kind_a(k) : "");
 }

@@ -354,7 +354,7 @@ static int status_lookup(struct call *c, struct node dir, const char *name, stru
 		}
 		p += n + (p[n] == ' ');
 	}
-	return err_set(e, ENOENT, "a %s is never %s; it can be %s", k->name, name, k->statuses);
+	return err_set(e, ENOENT, "%s is never %s; it can be %s", kind_a(k), name, k->statuses);
 }
 
 int node_lookup(struct call *c, struct node dir, const char *name, struct node *ret, struct err *e)

@@ -23,6 +23,16 @@ const struct kind *kind_by_dir(struct fs *fs, const struct kind *parent, const c
 	return NULL;
 }
 
+const char *kind_a(const struct kind *k)
+{
+	static __thread char text[4][48];
+	static __thread unsigned next;
+	char *ret = text[next++ % ARRAY_LEN(text)];
+
+	snprintf(ret, sizeof text[0], "%s %s", strchr("aeiou", k->name[0]) ? "an" : "a", k->name);
+	return ret;
+}
+
 /* ---- finding */
 
 int obj_of(struct call *c, const struct row *r, struct obj *ret, struct err *e)
@@ -374,7 +384,7 @@ static int unknown_verb(const struct obj *o, const char *name, struct err *e)
 
 		snprintf(list + n, sizeof list - n, " %s", v->name);
 	}
-	return err_set(e, EINVAL, "unknown verb '%s'; a %s knows%s delete", name, o->kind->name, list);
+	return err_set(e, EINVAL, "unknown verb '%s'; %s knows%s delete", name, kind_a(o->kind), list);
 }
 
 static int check_state(struct call *c, const struct obj *o, const struct verb *v, struct err *e)
@@ -515,7 +525,7 @@ int obj_rename(struct call *c, struct obj *o, const char *name, struct err *e)
 		return rc;
 	rc = obj_by_name(c, o->kind, o->row.parent, name, &there, e);
 	if (rc)
-		return rc < 0 ? rc : err_set(e, EEXIST, "there is already a %s '%s'", o->kind->name, name);
+		return rc < 0 ? rc : err_set(e, EEXIST, "there is already %s '%s'", kind_a(o->kind), name);
 	memcpy(old, o->row.name, sizeof old);
 	rc = row_rename(c->db, o->row.id, name, e);
 	if (rc < 0)

@@ -78,7 +78,7 @@ static int job_of(struct fs *fs, struct call *c, struct task_row *t, struct job 
 	if (strcmp(t->verb, "delete") == 0)
 		j->steps = args_get(&j->args, "draft") ? NULL : o.kind->remove;
 	else if (!(j->verb = verb_find(o.kind, t->verb)) || !j->verb->steps)
-		return err_set(e, EINVAL, "a %s has no task '%s'", o.kind->name, t->verb);
+		return err_set(e, EINVAL, "%s has no task '%s'", kind_a(o.kind), t->verb);
 	*ret = steal_ptr(&j);
 	return 0;
 }

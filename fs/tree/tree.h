@@ -217,6 +217,8 @@ const struct kind *kind_by_no(struct fs *fs, unsigned no);
 /* The kind whose collection in objects of `parent` has that name. */
 const struct kind *kind_by_dir(struct fs *fs, const struct kind *parent, const char *dir, size_t len);
 bool word_in(const char *words, const char *word);
+/* "a server", "an image": for sentences; per thread, good for the next four. */
+const char *kind_a(const struct kind *k);
 
 int obj_of(struct call *c, const struct row *r, struct obj *ret, struct err *e);
 int obj_by_id(struct call *c, int64_t id, struct obj *ret, struct err *e);	/* ENOENT */

@@ -322,7 +322,7 @@ void value_print(const struct file *f, const struct val *v, FILE *out)
 void value_help(const struct file *f, FILE *out)
 {
 	if (f->type == T_REF)
-		fprintf(out, "name of %s %s", strchr("aeiou", f->ref->name[0]) ? "an" : "a", f->ref->name);
+		fprintf(out, "name of %s", kind_a(f->ref));
 	else if (f->type == T_WORD)
 		fprintf(out, "one of %s", f->words);
 	else
