@@ -192,10 +192,13 @@ static int step_boot(struct task *t, struct err *e)
 
 	if (rc)
 		return rc;
-	if (is_off(&j))
-		return err_set(e, EIO, "the guest ended before it was booted");
+	/* a domain whose start a crash cut off is found for a moment, and then ended by libvirt */
+	if (is_off(&j)) {
+		err_set(e, EIO, "the guest ended before it was booted");
+		return STEP_ANEW;
+	}
 	if (j.state != GUEST_RUNNING && (rc = hyper_resume(j.h, j.name, e)) < 0)
-		return rc;
+		return rc == -ENOENT ? STEP_ANEW : rc;
 	return note_power(t, "RUNNING", true, e);
 }
 

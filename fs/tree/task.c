@@ -346,6 +346,14 @@ static bool settle(struct fs *fs, struct job *j, int rc, struct task *t, struct 
 	}
 	if (rc == 2)
 		return true;
+	if (rc == STEP_ANEW && j->verb && j->tries++ < 3) {
+		log_warn("task %ld %s of object %ld begins anew: %s", (long)j->id, j->name, (long)j->object, why->msg);
+		pthread_mutex_lock(&ts->lock);
+		j->step = 0;
+		j->not_before = mono_us() + 500000;
+		pthread_mutex_unlock(&ts->lock);
+		return false;
+	}
 	if (rc == 1 && t->patient)
 		j->began = mono_us();
 	if (rc == 1 && j->verb && mono_us() - j->began > (int64_t)fs->task_timeout_s * 1000000)

@@ -115,9 +115,11 @@ const char *args_get(const struct args *a, const char *key);
 
 struct step {
 	const char *name;
-	/* Looks before it acts, so that doing it again is the same as once.  1: call again in t->again_ms, or when poked. */
+	/* Looks before it acts, so that doing it again is the same as once.  1: call again in t->again_ms, or when poked.
+	 * STEP_ANEW: what earlier steps made is gone; the task begins with its first step, a few times at most (e says why). */
 	int (*run)(struct task *t, struct err *e);
 };
+#define STEP_ANEW 3
 
 struct verb {
 	const char *name;
