@@ -355,7 +355,7 @@ int params_complete(struct call *c, const struct obj *o, struct err *e)
 		if (file_text(c, o, f, &text, e) < 0)
 			return -e->code;
 		if (!*text)
-			return err_set(e, EINVAL, "%s needs %s %s", kind_a(o->kind), strchr("aeiou", *f->name) ? "an" : "a", f->name);
+			return err_set(e, EINVAL, "%s needs %s %s", kind_a(o->kind), strchr("aeio", *f->name) ? "an" : "a", f->name);
 	}
 	return 0;
 }

@@ -29,7 +29,7 @@ const char *kind_a(const struct kind *k)
 	static __thread unsigned next;
 	char *ret = text[next++ % ARRAY_LEN(text)];
 
-	snprintf(ret, sizeof text[0], "%s %s", strchr("aeiou", k->name[0]) ? "an" : "a", k->name);
+	snprintf(ret, sizeof text[0], "%s %s", strchr("aeio", k->name[0]) ? "an" : "a", k->name);
 	return ret;
 }
 

@@ -81,7 +81,7 @@ like "... and the network's used-by" "$(cat 'networks/my lan/used-by')" "*tenant
 works "rename what others name" mv images/tiny images/small
 is "... they say the new name" "$(cat servers/s3/image)" small
 works "... and back" mv images/small images/tiny
-refused "mv onto an existing one" "EEXIST *already a image*" mv -T images/Tiny images/tiny
+refused "mv onto an existing one" "EEXIST *already an image*" mv -T images/Tiny images/tiny
 refused "mv to a reserved name" "EINVAL *" python3 -c 'import os; os.rename("images/Tiny", "images/.hidden")'
 is "mv into another collection is EPERM" "$(python3 -c '
 import errno, os
