@@ -198,8 +198,7 @@ int dnsmasq_valid(const struct net_spec *n, struct err *e)
 
 /* ---- files ---- */
 
-/* The whole of a small file; NULL when it cannot be read. */
-static char *slurp(const char *path)
+char *slurp(const char *path)
 {
 	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char *text = NULL, buf[8192];
@@ -482,73 +481,18 @@ static int start(const struct paths *p, int ns_fd, struct err *e)
 	}
 }
 
-/* ---- leases of hosts that are no more ---- */
-
-
-static bool has_host(const struct net_spec *n, const struct ether_addr *mac, struct in_addr a)
+/* An address whose lease is another's is given to nobody until that lease ends: so there are none of hosts that are no more. */
+static int forget(const struct net_spec *n, int ns_fd, const struct paths *p, struct err *e)
 {
-	struct ether_addr m;
+	AUTO(free) char *rest = NULL;
+	int rc = leases_release(n, ns_fd, p->leases, &rest, e);
 
-	for (size_t i = 0; i < n->n_hosts; i++)
-		if (n->hosts[i].address.s_addr == a.s_addr && ether_aton_r(n->hosts[i].mac, &m) &&
-		    memcmp(&m, mac, sizeof m) == 0)
-			return true;
-	return false;
-}
-
-/* The address dnsmasq answers that client from: what it takes for itself in a release. */
-static struct in_addr server_for(const struct net_spec *n, struct in_addr a)
-{
-	struct in_addr ret;
-
-	inet_pton(AF_INET, DNS_META, &ret);
-	for (size_t i = 0; i < n->n_subnets; i++) {
-		const struct net_subnet *s = &n->subnets[i];
-		uint32_t mask = htonl(s->prefix ? ~0u << (32 - s->prefix) : 0);
-
-		if (s->gateway.s_addr && (a.s_addr & mask) == (s->address.s_addr & mask))
-			ret = s->gateway;
-	}
-	return ret;
-}
-
-/* A client's DHCPRELEASE (RFC 2131), said for one that cannot say it any more; as dnsmasq's own dhcp_release does. */
-static void release(int sock, const struct ether_addr *mac, struct in_addr a, struct in_addr server)
-{
-	uint8_t m[300] = { 1, 1, 6 };	/* request, Ethernet, address of six bytes */
-	static const uint8_t head[] = { 0x63, 0x82, 0x53, 0x63, 53, 1, 7, 54, 4 };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(67), .sin_addr = server };
-
-	memcpy(m + 12, &a, 4);
-	memcpy(m + 28, mac, 6);
-	memcpy(m + 236, head, sizeof head);
-	memcpy(m + 236 + sizeof head, &server, 4);
-	m[236 + sizeof head + 4] = 255;
-	if (sendto(sock, m, sizeof m, 0, (struct sockaddr *)&to, sizeof to) < 0)
-		log_debug("release a lease: %m");
-}
-
-static int release_here(void *arg, struct err *e)
-{
-	const struct net_spec *n = arg;
-	struct paths p = paths_of(n);
-	AUTO(free) char *leases = slurp(p.leases);
-	AUTO(close) int sock = -1;
-
-	for (char *save, *line = leases ? strtok_r(leases, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
-		char mac[32], ip[32];
-		struct ether_addr m;
-		struct in_addr a;
-
-		if (sscanf(line, "%*s %31s %31s", mac, ip) != 2 || !ether_aton_r(mac, &m) || inet_pton(AF_INET, ip, &a) != 1 ||
-		    has_host(n, &m, a))
-			continue;
-		if (sock < 0 && ((sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) < 0 ||
-				 setsockopt(sock, SOL_SOCKET, SO_BINDTODEVICE, NET_BRIDGE, sizeof NET_BRIDGE) < 0))
-			return err_set(e, errno, "release leases: %m");
-		release(sock, &m, a, server_for(n, a));
-	}
-	return 0;
+	if (rc <= 0)
+		return rc;
+	log_warn("network %s: dnsmasq holds %d leases of hosts that are no more; it is started again without them", n->netns, rc);
+	if ((rc = stop_all(p->conf, ns_inode(ns_fd), e)) < 0 || (rc = file_put(p->leases, rest, 0644, 0, e)) < 0)
+		return rc;
+	return start(p, ns_fd, e);
 }
 
 /* ---- together ---- */
@@ -583,15 +527,9 @@ int dnsmasq_up(const struct net_spec *n, int ns_fd, int bridge, struct err *e)
 		return err_set(e, errno, "tell dnsmasq of its hosts: %m");
 	if (stat(p.log, &log) == 0 && log.st_size > LOG_MAX && truncate(p.log, 0) < 0)	/* it appends */
 		log_warn("network %s: shorten %s: %m", n->netns, p.log);
-	if (news) {
-		/* Else the next server with that address would get none until the lease ends. */
-		struct err lost = { 0 };
-
-		if (ns_run(ns_fd, release_here, (void *)n, &lost) < 0)
-			log_warn("network %s: %s", n->netns, lost.msg);
+	if (news)
 		told(&p);
-	}
-	return 0;
+	return forget(n, ns_fd, &p, e);
 }
 
 int dnsmasq_down(const struct net_spec *n, int ns_fd, struct err *e)

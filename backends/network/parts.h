@@ -180,3 +180,11 @@ int dnsmasq_up(const struct net_spec *n, int ns_fd, int bridge, struct err *e);
 pid_t dnsmasq_pid(const struct net_spec *n);
 /* Ends it, wherever it runs, and removes its files.  ns_fd -1: the namespace is gone. */
 int dnsmasq_down(const struct net_spec *n, int ns_fd, struct err *e);
+/* The whole of a small file, the caller's to free; NULL when it cannot be read. */
+char *slurp(const char *path);
+
+/* ---- leases.c ---- */
+/* Makes dnsmasq forget the leases in its file whose host is none of n's (or has another address), by a DHCPRELEASE for each,
+ * and waits a moment for it.  The number of those it still holds; then *rest is what the file should say, the caller's to
+ * free. */
+int leases_release(const struct net_spec *n, int ns_fd, const char *file, char **rest, struct err *e);

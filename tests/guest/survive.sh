@@ -76,6 +76,7 @@ is "unmount in a create" $? 0
 up
 is "mount" $? 0
 is "it becomes ACTIVE" "$(timeout 60 cat servers/u/wait)" ACTIVE
+works "it answers" answers u
 put stop servers/u/ctl
 away
 is "unmount in a stop" $? 0

@@ -597,6 +597,29 @@ static void an_address_can_be_given_to_another(void)
 	CHECK_STR(fetch("g-heir", "10.0.0.11", 80), "10.0.0.12");
 }
 
+/* A lease of nobody's in dnsmasq's memory, whatever was told it and when: the next look at the network ends it. */
+static void a_lease_of_nobody_is_ended(void)
+{
+	char file[600], conf[600], line[800];
+	pid_t pid = dnsmasq_pid(&lan);
+
+	snprintf(file, sizeof file, "%s/leases", lan.dir);
+	snprintf(conf, sizeof conf, "%s/dnsmasq.conf", lan.dir);
+	CHECK(pid > 0);
+	kill(pid, SIGKILL);
+	while (dnsmasq_pid(&lan))
+		usleep(10000);
+	snprintf(line, sizeof line, "echo $(($(date +%%s) + 3600)) 52:54:00:00:66:66 10.0.0.77 ghost '*' >> %s", file);
+	CHECK_INT(system(line), 0);
+	snprintf(line, sizeof line, "ip netns exec %s dnsmasq --conf-file=%s", lan.netns, conf);
+	CHECK_INT(system(line), 0);
+	CHECK_OK(net_up(&lan, &e_));
+	snprintf(line, sizeof line, "grep -q 10.0.0.77 %s", file);
+	CHECK(system(line) != 0);
+	snprintf(line, sizeof line, "grep -q 10.0.0.11 %s", file);
+	CHECK_INT(system(line), 0);
+}
+
 /* What is broken, what net_check says of it, whether dnsmasq lives on. */
 static const struct accident {
 	const char *command, *says;
@@ -841,6 +864,7 @@ static int tests(void)
 	RUN(a_flushed_filter_is_repaired);
 	RUN(new_hosts_are_known_without_a_restart);
 	RUN(an_address_can_be_given_to_another);
+	RUN(a_lease_of_nobody_is_ended);
 	RUN(what_breaks_is_named_and_mended);
 	RUN(a_namespace_that_is_gone_is_made_anew);
 	RUN(a_file_instead_of_a_namespace_is_a_namespace_missing);
