@@ -197,11 +197,6 @@ static int step_boot(struct task *t, struct err *e)
 		err_set(e, EIO, "the guest ended before it was booted");
 		return STEP_ANEW;
 	}
-	/* once more before the guest asks for its address: a lease of whoever had it before is given back by now */
-	for (size_t i = 0; i < j.ports.n && rc == 0 && !j.simulated; i++)
-		rc = network_up(j.cl, j.ports.v[i].network, e);
-	if (rc < 0)
-		return rc;
 	if (j.state != GUEST_RUNNING && (rc = hyper_resume(j.h, j.name, e)) < 0)
 		return rc == -ENOENT ? STEP_ANEW : rc;
 	return note_power(t, "RUNNING", true, e);
