@@ -687,28 +687,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_statfs(req, &st);
 }
 
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-	fuse_reply_err(req, ENODATA);	/* not ENOSYS: that would switch them off for the whole mount */
-}
-
-static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
-	if (size)
-		fuse_reply_buf(req, NULL, 0);
-	else
-		fuse_reply_xattr(req, 0);
-}
-
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
-{
-	fuse_reply_err(req, EOPNOTSUPP);
-}
-
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	fuse_reply_err(req, EOPNOTSUPP);
-}
+/* No operations for extended attributes: nothing has any yet, and the kernel, told so once, spares ls -l three requests an entry. */
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -722,8 +701,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.init = op_init, .lookup = op_lookup, .getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink,
 	.opendir = op_opendir, .readdir = op_readdir, .mkdir = op_mkdir, .rmdir = op_rmdir, .unlink = op_unlink, .symlink = op_symlink,
 	.link = op_link, .mknod = op_mknod, .rename = op_rename, .open = op_open, .create = op_create, .read = op_read, .write = op_write, .flush = op_flush,
-	.release = op_release, .fsync = op_fsync, .statfs = op_statfs, .getxattr = op_getxattr, .listxattr = op_listxattr,
-	.setxattr = op_setxattr, .removexattr = op_removexattr,
+	.release = op_release, .fsync = op_fsync, .statfs = op_statfs,
 };
 
 /* ---- the session */
