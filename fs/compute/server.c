@@ -155,7 +155,7 @@ static int links_detach(struct call *c, struct obj *o, const char *name, struct 
 	return rc < 0 ? rc : rc ? 0 : err_set(e, ENOENT, "no link '%s'", name);
 }
 
-static const struct links network_links = { .no = 2, .each = links_each, .target = links_target, .attach = links_attach, .detach = links_detach };
+static const struct links network_links = { .no = 2, .own = true, .each = links_each, .target = links_target, .attach = links_attach, .detach = links_detach };
 
 /* ---- create */
 

@@ -305,10 +305,15 @@ static int fill_entry(void *arg, const char *name, struct node n, int64_t offset
 	return 0;
 }
 
+/* The kernel keeps the listing of a directory whose changes it is told; it asks for the directory's mtime where that is in doubt. */
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	saw_opendir(fs_of(req), fuse_req_ctx(req)->pid, node_of(ino));
+	struct fs *fs = fs_of(req);
+	struct node dir = node_of(ino);
+
+	saw_opendir(fs, fuse_req_ctx(req)->pid, dir);
 	fi->fh = 0;
+	fi->cache_readdir = fi->keep_cache = node_told(fs, dir);
 	fuse_reply_open(req, fi);
 }
 
@@ -321,8 +326,10 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
 	if (req_begin(&r, req) < 0)
 		return;
 	struct filler f = { .req = req, .fs = r.fs, .buf = buf, .size = size };
+	uint64_t before = change_no(dir.row);
 	notify_seen(dir.row);
-	if (!buf || db_snapshot(r.c.db, &r.e) < 0) {
+	enum node_type t = node_type(r.fs, dir);	/* what tables say needs no state */
+	if (!buf || (t != N_OBJECT && t != N_GROUP && db_snapshot(r.c.db, &r.e) < 0)) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
@@ -337,6 +344,8 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
 		fail_quietly(&r);
 	else
 		fuse_reply_buf(req, buf, f.used);
+	if (node_told(r.fs, dir))
+		check_race(r.fs, dir, before);
 }
 
 /* ---- names made and removed; the kernel holds the directory's lock, so the answer goes before what follows from it */
@@ -692,8 +701,9 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-				  FUSE_CAP_SPLICE_MOVE | FUSE_CAP_AUTO_INVAL_DATA);
-	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA);
+				  FUSE_CAP_SPLICE_MOVE);
+	/* AUTO_INVAL_DATA: a listing that was on its way while its directory changed is found out by the directory's mtime */
+	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_AUTO_INVAL_DATA);
 	conn->max_write = MAX_WRITE;
 }
 

@@ -93,6 +93,18 @@ bool node_is_dir(struct fs *fs, struct node n)
 	}
 }
 
+bool node_told(struct fs *fs, struct node n)
+{
+	switch (n.by_id ? N_NONE : node_type(fs, n)) {
+	case N_OBJECT: case N_COLLECTION: case N_GROUP:
+		return true;
+	case N_LINKS:
+		return node_file(fs, n)->links->own;
+	default:
+		return false;
+	}
+}
+
 bool file_is_live(const struct file *f)
 {
 	return f->flags & (F_LIVE | F_STREAM | F_HIDDEN | F_BYTES);

@@ -37,6 +37,8 @@ static inline bool node_same(struct node a, struct node b)
 }
 enum node_type node_type(struct fs *fs, struct node n);
 bool node_is_dir(struct fs *fs, struct node n);
+/* A directory whose every change is told (fs/tree/notify.c), so that the kernel may keep its listing. */
+bool node_told(struct fs *fs, struct node n);
 /* The kind its number names: of the object for files and objects, of the entries for a collection; NULL: none. */
 const struct kind *node_kind(struct fs *fs, struct node n);
 /* The table line of a control file (of an object, a collection or a view); NULL for anything else. */

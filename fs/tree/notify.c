@@ -73,6 +73,8 @@ static void send_files(struct fs *fs, struct node n, const struct file *files, u
 {
 	for (unsigned i = 0; files && files[i].name; i++) {
 		n.file = (uint8_t)(base + i);
+		if (files[i].links && files[i].links->own)
+			send_inode(fs, n);
 		if (!file_is_live(&files[i]) && !(files[i].flags & F_DIR) && (!only || only == &files[i] || strcmp(files[i].name, "json") == 0))
 			send_inode(fs, n);
 	}

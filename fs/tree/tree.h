@@ -60,6 +60,7 @@ typedef int store_fn(struct call *c, struct obj *o, const char *text, struct err
 struct links {		/* a directory of links of an object */
 	uint8_t no;	/* in inode numbers: unique among all such tables, 1..255 */
 	bool by_tenant;	/* entries stand in a directory per tenant */
+	bool own;	/* they change with the object's own values only, so that the kernel may keep the listing */
 	/* fn for each link: its name, its row (a number of its own for ever), the object it points at. */
 	int (*each)(struct call *c, const struct obj *o, int (*fn)(void *arg, const char *name, int64_t row, int64_t target), void *arg,
 		    struct err *e);

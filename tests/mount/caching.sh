@@ -157,6 +157,25 @@ is "a listing under way goes on where it was" "$(cat "$WORK/out")" "True True"
 like "list of 3,000 is answered quickly" "$( { TIMEFORMAT=%R; time cat "$CLOUD/tenants/many/servers/list" > /dev/null; } 2>&1)" "0.*"
 
 # what warm reads cost: requests the process reads from /dev/fuse
+# listings are kept by the kernel: what comes and goes meanwhile is in the next one all the same
+cd "$CLOUD/tenants/acme" || exit 99
+mkdir servers/k
+for r in $(seq 20); do
+	ls servers > /dev/null & ls servers/k/networks > /dev/null & ls servers/k/metadata > /dev/null &
+	put "create c$r flavor=m1.tiny image=tiny host=sim" servers/ctl & mkdir "servers/d$r" & put 1 "servers/k/metadata/m$r" &
+	[ "$r" = 1 ] || rmdir "servers/d$((r - 1))" &
+	wait
+	[ "$(ls servers | grep -c '^[cd][0-9]')" = $((r + 1)) ] || echo "round $r: $(ls servers | grep '^[cd][0-9]' | xargs)"
+	[ "$(ls servers/k/metadata | wc -l)" = "$r" ] || echo "round $r: $(ls servers/k/metadata | xargs)"
+done > "$WORK/rounds"
+is "a listing beside those who make and remove is followed by a true one" "$(cat "$WORK/rounds")" ""
+put "create cable cidr=10.7.0.0/24" networks/ctl && cat networks/cable/wait > /dev/null; ls servers/k/networks > /dev/null
+ln -sr networks/cable servers/k/networks/one
+is "a link that was made is listed" "$(ls servers/k/networks)" one
+rm servers/k/networks/one
+is "and when it was removed it is not" "$(ls servers/k/networks)" ""
+put cable servers/k/network
+is "one that a value made is listed" "$(ls servers/k/networks)" cable
 if command -v strace > /dev/null; then
 	cd "$CLOUD/tenants/acme" || exit 99
 	pid=$(cloud_pid)
@@ -183,6 +202,10 @@ if command -v strace > /dev/null; then
 	got=$(requests python3 "$WORK/cat.py")
 	is "a read of what is known costs at most 3 requests, open and release included ($got for 100)" "$((got <= 305))" 1
 	is "and at least one" "$((got >= 100))" 1
+	echo 'import os; [os.listdir("servers/s1") for i in range(100)]' > "$WORK/list.py"
+	python3 "$WORK/list.py"
+	got=$(requests python3 "$WORK/list.py")
+	is "a directory that was listed is opened and closed, and not asked again ($got for 100)" "$((got >= 100 && got <= 220))" 1
 else
 	report 0 "warm reads cost few requests # SKIP no strace"
 fi
