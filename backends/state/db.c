@@ -213,7 +213,7 @@ static unsigned hash(const char *s)
 	return h;
 }
 
-/* The slot for this text, or a free one; NULL when it is in use (a statement inside itself) or the table is full. */
+/* The slot for this text, or a free one; NULL when the table is full.  A statement inside itself has a slot of its own. */
 static struct slot *find_slot(struct db *db, const char *sql)
 {
 	unsigned i = hash(sql) & (STATEMENTS - 1);
@@ -223,8 +223,8 @@ static struct slot *find_slot(struct db *db, const char *sql)
 
 		if (!s->sql)
 			return db->n_slots < STATEMENTS * 3 / 4 ? s : NULL;
-		if (strcmp(s->sql, sql) == 0)
-			return s->busy ? NULL : s;
+		if (!s->busy && strcmp(s->sql, sql) == 0)
+			return s;
 	}
 }
 
@@ -236,12 +236,14 @@ struct stmt stmt_prepare(struct db *db, const char *sql)
 	if (slot && slot->st) {
 		slot->busy = true;
 		s.st = slot->st;
+		s.slot = slot;
 		return s;
 	}
 	s.rc = sqlite3_prepare_v3(db->h, sql, -1, slot ? SQLITE_PREPARE_PERSISTENT : 0, &s.st, NULL);
 	if (s.rc == SQLITE_OK && slot && (slot->sql = strdup(sql))) {
 		slot->st = s.st;
 		slot->busy = true;
+		s.slot = slot;
 		db->n_slots++;
 	}
 	return s;
@@ -333,12 +335,11 @@ void stmt_done(struct stmt *s)
 		return;
 	sqlite3_reset(s->st);
 	sqlite3_clear_bindings(s->st);
-	for (unsigned i = hash(sqlite3_sql(s->st)) & (STATEMENTS - 1); s->db->slots[i].sql; i = (i + 1) & (STATEMENTS - 1))
-		if (s->db->slots[i].st == s->st) {
-			s->db->slots[i].busy = false;
-			s->st = NULL;
-			return;
-		}
+	if (s->slot) {
+		s->slot->busy = false;
+		s->st = NULL;
+		return;
+	}
 	sqlite3_finalize(s->st);
 	s->st = NULL;
 }

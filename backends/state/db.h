@@ -30,6 +30,7 @@ void db_snapshot_end(struct db *db);
 struct stmt {
 	sqlite3_stmt *st;
 	struct db *db;
+	struct slot *slot;	/* of the connection's table; NULL: prepared for this once */
 	int rc;		/* the first failure of prepare or bind; stmt_step reports it */
 };
 /* Prepared once a connection; parameters are $1, $2 ... */

@@ -8,17 +8,31 @@
 #define ROW "o.id, o.kind, o.parent, o.tenant, o.name, o.uuid, o.status, o.deleted, o.protected, o.created, o.changed, o.failed, o.progress"
 #define ROW_COLS 13
 
+static void take_text(struct stmt *s, int col, char *to, size_t size)
+{
+	const char *text = stmt_col_text(s, col);
+	size_t len = strnlen(text, size - 1);
+
+	memcpy(to, text, len);
+	to[len] = '\0';
+}
+
+/* Field by field: it is read by the ten thousand, and most of it is room for long names. */
 static void row_read(struct stmt *s, struct row *r)
 {
-	*r = (struct row){
-		.id = stmt_col_int(s, 0), .kind = (int)stmt_col_int(s, 1), .parent = stmt_col_int(s, 2),
-		.tenant = stmt_col_int(s, 3), .deleted = stmt_col_int(s, 7), .protected = stmt_col_int(s, 8),
-		.created = stmt_col_int(s, 9), .changed = stmt_col_int(s, 10), .progress = (int)stmt_col_int(s, 12),
-	};
-	snprintf(r->name, sizeof r->name, "%s", stmt_col_text(s, 4));
-	snprintf(r->uuid, sizeof r->uuid, "%s", stmt_col_text(s, 5));
-	snprintf(r->status, sizeof r->status, "%s", stmt_col_text(s, 6));
-	snprintf(r->failed, sizeof r->failed, "%s", stmt_col_text(s, 11));
+	r->id = stmt_col_int(s, 0);
+	r->kind = (int)stmt_col_int(s, 1);
+	r->parent = stmt_col_int(s, 2);
+	r->tenant = stmt_col_int(s, 3);
+	take_text(s, 4, r->name, sizeof r->name);
+	take_text(s, 5, r->uuid, sizeof r->uuid);
+	take_text(s, 6, r->status, sizeof r->status);
+	r->deleted = stmt_col_int(s, 7);
+	r->protected = stmt_col_int(s, 8);
+	r->created = stmt_col_int(s, 9);
+	r->changed = stmt_col_int(s, 10);
+	take_text(s, 11, r->failed, sizeof r->failed);
+	r->progress = (int)stmt_col_int(s, 12);
 }
 
 static int row_one(struct stmt *s, struct row *ret, struct err *e)
@@ -355,7 +369,7 @@ int row_open(struct db *db, int kind, const char *view, const char *name, row_fn
 	return row_each(&s, fn, arg, e);
 }
 
-int row_table(struct db *db, int64_t parent, int kind, const char *view, const char *const *columns, const bool *refs, size_t n,
+int row_table(struct db *db, int64_t parent, int kind, const char *view, const char *const *columns, size_t n,
 	      list_fn *fn, void *arg, struct err *e)
 {
 	struct val vals[16] = { 0 };
@@ -368,7 +382,7 @@ int row_table(struct db *db, int64_t parent, int kind, const char *view, const c
 		return err_set(e, ENOMEM, "list: %m");
 	fputs("SELECT " ROW, f);
 	for (size_t i = 0; i < n; i++)
-		fprintf(f, refs[i] ? ", (SELECT name FROM object WHERE id = v.%s)" : ", v.%s", columns[i]);
+		fprintf(f, ", v.%s", columns[i]);
 	fprintf(f, " FROM object o%s%s%s WHERE o.kind = $1 %s AND o.deleted = 0 ORDER BY o.id", view ? " JOIN " : "", view ? view : "",
 		view ? " v ON v.id = o.id" : "", parent ? "AND o.parent = $2" : "");
 	fclose(f);

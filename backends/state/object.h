@@ -66,10 +66,9 @@ int column_users(struct db *db, const char *table, const char *column, int64_t t
 /* Living objects of the kind whose view says open = 1, by name (NULL: all): the oldest of a name first. */
 int row_open(struct db *db, int kind, const char *view, const char *name, row_fn *fn, void *arg, struct err *e);
 
-/* One SELECT for a whole `list`: the named columns of the view beside the object's row; refs[i] set means the column holds an
- * object's id and its name is wanted. */
+/* One SELECT for a whole `list`: the named columns of the view beside the object's row. */
 typedef int list_fn(void *arg, const struct row *r, const struct val *vals);
-int row_table(struct db *db, int64_t parent, int kind, const char *view, const char *const *columns, const bool *refs, size_t n,
+int row_table(struct db *db, int64_t parent, int kind, const char *view, const char *const *columns, size_t n,
 	      list_fn *fn, void *arg, struct err *e);
 
 struct task_row {

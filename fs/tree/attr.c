@@ -1,6 +1,7 @@
 #include "attr.h"
 
 #include <errno.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 #include "ctl.h"
@@ -178,6 +179,7 @@ int attr_show(struct call *c, struct node n, char **ret, size_t *len, struct err
 
 	if (!out)
 		return err_set(e, ENOMEM, "%m");
+	__fsetlocking(out, FSETLOCKING_BYCALLER);	/* nobody else has it */
 	int rc = f ? show_any(c, n, f, out, e) : err_set(e, ENOENT, "no such file");
 	fflush(out);
 	/* a document is as it was written; everything else ends with a newline, and is only that when there is no value */

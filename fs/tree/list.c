@@ -60,21 +60,25 @@ int json_show(struct call *c, const struct obj *o, FILE *out, struct err *e)
 }
 
 #define COLUMNS_MAX 16
+#define NAMES 64	/* ten thousand servers have a few flavors and hosts: their names are read once */
 
 struct table {
 	const struct kind *k;
 	FILE *out;
 	const struct file *files[COLUMNS_MAX];
 	const char *columns[COLUMNS_MAX];
-	bool refs[COLUMNS_MAX], json, all;
+	bool all;
 	size_t n;
 	struct call *c;
 	int64_t rows;
+	struct row names[NAMES];
 };
 
 static void table_init(struct table *t, struct call *c, const struct kind *k, FILE *out)
 {
-	*t = (struct table){ .k = k, .c = c, .out = out };
+	t->k = k;
+	t->c = c;
+	t->out = out;
 	for (const char *p = k->columns; p && *p && t->n < COLUMNS_MAX; ) {
 		size_t len = strcspn(p, " ");
 		char name[64];
@@ -84,35 +88,38 @@ static void table_init(struct table *t, struct call *c, const struct kind *k, FI
 
 		if (f && f->column) {
 			t->files[t->n] = f;
-			t->refs[t->n] = f->type == T_REF;
 			t->columns[t->n++] = f->shown ? f->shown : f->column;
 		}
 		p += len + (p[len] == ' ');
 	}
 }
 
+/* The name of the object with that id; "" when there is none. */
+static const char *name_of(struct table *t, int64_t id)
+{
+	struct row *r = &t->names[(uint64_t)id % NAMES];
+	struct err e;
+
+	if (r->id != id && row_by_id(t->c->db, id, r, &e) <= 0)
+		r->id = 0;
+	return r->id ? r->name : "";
+}
+
 /* A cell stays in its cell. */
 static void put_cell(FILE *out, const char *s)
 {
 	for (; *s; s++)
-		putc(*s == '\n' ? ',' : *s == '\t' ? ' ' : *s, out);
+		putc_unlocked(*s == '\n' ? ',' : *s == '\t' ? ' ' : *s, out);
 }
 
-static void put_val(const struct table *t, size_t i, const struct val *v, FILE *out)
+static void put_val(struct table *t, size_t i, const struct val *v)
 {
-	AUTO(free) char *s = NULL;
-	size_t len;
-	FILE *f;
-
-	if (v->kind == VAL_NULL)
-		return;
-	if (v->kind == VAL_TEXT) {
-		put_cell(out, v->s);
-	} else if ((f = open_memstream(&s, &len))) {
-		value_print(t->files[i], v, f);
-		fclose(f);
-		put_cell(out, s);
-	}
+	if (v->kind == VAL_INT && t->files[i]->type == T_REF)
+		put_cell(t->out, name_of(t, v->i));
+	else if (v->kind == VAL_TEXT)
+		put_cell(t->out, v->s);
+	else
+		value_print(t->files[i], v, t->out);
 }
 
 static int table_row(void *arg, const struct row *r, const struct val *vals)
@@ -129,12 +136,15 @@ static int table_row(void *arg, const struct row *r, const struct val *vals)
 			fprintf(t->out, "%s:", tenant.name);
 	}
 	put_cell(t->out, r->name);
-	fprintf(t->out, "\t%s\t%s", r->uuid, t->k->statuses ? r->status : strcmp(r->status, "DRAFT") == 0 ? r->status : "-");
+	putc_unlocked('\t', t->out);
+	fputs_unlocked(r->uuid, t->out);
+	putc_unlocked('\t', t->out);
+	fputs_unlocked(t->k->statuses || strcmp(r->status, "DRAFT") == 0 ? r->status : "-", t->out);
 	for (size_t i = 0; i < t->n; i++) {
-		putc('\t', t->out);
-		put_val(t, i, &vals[i], t->out);
+		putc_unlocked('\t', t->out);
+		put_val(t, i, &vals[i]);
 	}
-	putc('\n', t->out);
+	putc_unlocked('\n', t->out);
 	return 0;
 }
 
@@ -154,7 +164,10 @@ static int table_json(void *arg, const struct row *r, const struct val *vals)
 
 		if (!f)
 			break;
-		value_print(t->refs[i] ? &(const struct file){ .type = T_TEXT } : t->files[i], &vals[i], f);
+		if (t->files[i]->type == T_REF && vals[i].kind == VAL_INT)
+			fputs(name_of(t, vals[i].i), f);
+		else
+			value_print(t->files[i], &vals[i], f);
 		fclose(f);
 		json_object_set_new(j, t->files[i]->name, json_text(t->files[i], s));
 	}
@@ -166,22 +179,24 @@ static int table_json(void *arg, const struct row *r, const struct val *vals)
 
 int table_show(struct call *c, const struct kind *k, int64_t parent, bool json, FILE *out, struct err *e)
 {
-	struct table t;
+	AUTO(free) struct table *t = calloc(1, sizeof *t);
 
-	table_init(&t, c, k, out);
-	t.all = !parent && k->parent;
+	if (!t)
+		return err_set(e, ENOMEM, "%m");
+	table_init(t, c, k, out);
+	t->all = !parent && k->parent;
 	if (json)
 		putc('[', out);
 	else
 		fputs("name\tid\tstatus", out);
-	for (size_t i = 0; i < t.n && !json; i++)
-		fprintf(out, "\t%s", t.files[i]->name);
+	for (size_t i = 0; i < t->n && !json; i++)
+		fprintf(out, "\t%s", t->files[i]->name);
 	if (!json)
 		putc('\n', out);
-	int rc = row_table(c->db, parent, k->no, t.n ? (k->view ? k->view : k->table) : NULL, t.columns, t.refs, t.n,
-			   json ? table_json : table_row, &t, e);
+	int rc = row_table(c->db, parent, k->no, t->n ? (k->view ? k->view : k->table) : NULL, t->columns, t->n,
+			   json ? table_json : table_row, t, e);
 	if (json)
-		fputs(t.rows ? "\n]" : "]", out);
+		fputs(t->rows ? "\n]" : "]", out);
 	return rc;
 }
 
