@@ -468,6 +468,28 @@ static struct handle *handle_at(struct fuse_file_info *fi)
 	return (struct handle *)(uintptr_t)fi->fh;
 }
 
+/* Who asks: mostly the thread that opened the file or wrote to it before, of whom all is known.  writes: it is remembered as the
+ * one who wrote last; an upload ends with its death, not with that of others. */
+static void who_at(struct req *r, struct handle *h, bool writes)
+{
+	pthread_mutex_lock(&h->lock);
+	if (r->tid > 0 && r->tid == h->who_tid) {
+		r->who = r->c.who = h->who;
+		r->c.tid = r->tid;
+		r->known = true;
+	}
+	pthread_mutex_unlock(&h->lock);
+	if (r->known)
+		return;
+	who(r);
+	pthread_mutex_lock(&h->lock);
+	if (writes) {
+		h->who = r->who;
+		h->who_tid = r->tid;
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
 static void open_flags(struct fs *fs, const struct handle *h, struct fuse_file_info *fi)
 {
 	const struct file *f = node_file(fs, h->n);
@@ -494,6 +516,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (handle_open(&r.c, n, fi->flags, personal ? who(&r) : NULL, &h, &r.e) < 0) {
 		fail(&r, n, NULL);
 		return;
+	}
+	if (r.known) {
+		h->who = r.who;
+		h->who_tid = r.tid;
 	}
 	open_flags(r.fs, h, fi);
 	if (fuse_reply_open(req, fi) == -ENOENT)	/* the caller is gone */
@@ -613,14 +639,11 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	if (h->type == H_SCRATCH || h->type == H_BYTES) {	/* bytes need no state */
 		r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
 		r.c.fs = r.fs;
-		if (h->writer_tid != r.tid) {
-			h->writer = who(&r)->pid;
-			h->writer_tid = r.tid;
-		}
+		who_at(&r, h, true);
 	} else {
 		if (req_begin(&r, req) < 0)
 			return;
-		who(&r);
+		who_at(&r, h, true);
 	}
 	int64_t n = handle_write(&r.c, h, buf, size, off, &r.e);
 	if (n < 0) {
@@ -654,7 +677,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (req_begin(&r, req) < 0)
 		return;
-	who(&r);
+	who_at(&r, h, false);
 	if (handle_flush(&r.c, h, r.tid, &r.e) < 0) {
 		fail(&r, h->n, NULL);
 		return;
@@ -673,7 +696,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (req_begin(&r, req) < 0)
 		return;
 	if (h->writable)
-		who(&r);
+		who_at(&r, h, false);
 	if (handle_release(&r.c, h, &r.e) < 0)
 		keep_refusal(&r, n, NULL);
 	fuse_reply_err(req, 0);

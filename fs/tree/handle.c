@@ -670,7 +670,7 @@ int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e)
 	if (!h->writable)
 		return 0;
 	if (h->type == H_BYTES) {
-		if (h->writer == c->who.pid && proc_read(tid, &p) && p.killed)
+		if (h->who.pid == c->who.pid && proc_read(tid, &p) && p.killed)
 			h->killed = true;
 		return 0;
 	}

@@ -14,7 +14,8 @@ struct handle {
 	bool writable, truncated, append, written, dirty, killed;
 	char *gathered;		/* of a value: what was taken so far */
 	size_t gathered_len;
-	pid_t writer, writer_tid;	/* H_BYTES: who wrote last; its death breaks the upload off, that of others does not */
+	struct who who;		/* of the thread who_tid, which opened it or wrote to it last */
+	pid_t who_tid;
 	char *buf;		/* H_TEXT: the snapshot; H_DOC: the document; H_CTL: a line cut off (tail) */
 	size_t len;
 	uint64_t change;	/* change_no when the snapshot was made */

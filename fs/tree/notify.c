@@ -7,7 +7,9 @@
 
 #define COUNTERS 4096
 #define SEEN_BITS (1 << 20)
-#define LATE_NS 100000000L
+#define LATE_NS 80000000L	/* looked at every TICK_NS: answered after 100 ms at the latest */
+#define TICK_NS 20000000L
+#define IDLE_TICKS 50		/* then it sleeps until it is woken, which costs each writer a system call */
 
 struct item {
 	struct item *next;
@@ -28,7 +30,7 @@ struct notify {
 	struct item *replies, **replies_last;	/* those waiting for delivery, oldest first */
 	const struct notify_ops *ops;
 	void *arg;
-	bool stop, busy;
+	bool stop, busy, late_sleeps;
 	pthread_t thread, late_thread;
 };
 
@@ -165,31 +167,56 @@ static bool is_late(const struct item *it)
 	return now.tv_sec > it->late.tv_sec || (now.tv_sec == it->late.tv_sec && now.tv_nsec >= it->late.tv_nsec);
 }
 
-/* Answers those whose invalidations take too long; their items stay in the queue. */
-static void *answer_late(void *arg)
+static struct timespec in_ns(long ns)
 {
-	struct notify *no = arg;
+	struct timespec t;
 
-	pthread_mutex_lock(&no->lock);
-	while (!no->stop) {
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += ns;
+	t.tv_sec += t.tv_nsec / 1000000000L;
+	t.tv_nsec %= 1000000000L;
+	return t;
+}
+
+/* Those that are late now; their items stay in the queue.  The lock is given back meanwhile. */
+static void answer_those_late(struct notify *no)
+{
+	for (;;) {
 		struct item *it = no->replies;
 
 		while (it && it->answered)
 			it = it->next_reply;
-		if (!it) {
+		if (!it || !is_late(it))
+			return;
+		void (*fn)(void *) = it->fn;
+		void *fn_arg = it->arg;
+
+		it->answered = true;
+		pthread_mutex_unlock(&no->lock);
+		fn(fn_arg);
+		pthread_mutex_lock(&no->lock);
+	}
+}
+
+/* Answers those whose invalidations take too long. */
+static void *answer_late(void *arg)
+{
+	struct notify *no = arg;
+	int idle = 0;
+
+	pthread_mutex_lock(&no->lock);
+	while (!no->stop) {
+		struct timespec until = in_ns(TICK_NS);
+
+		answer_those_late(no);
+		idle = no->replies ? 0 : idle + 1;
+		if (idle > IDLE_TICKS) {
+			no->late_sleeps = true;
 			pthread_cond_wait(&no->replies_more, &no->lock);
-		} else if (!is_late(it)) {
-			struct timespec until = it->late;
-
-			pthread_cond_timedwait(&no->replies_more, &no->lock, &until);
+			no->late_sleeps = false;
+			idle = 0;
 		} else {
-			void (*fn)(void *) = it->fn;
-			void *fn_arg = it->arg;
-
-			it->answered = true;
-			pthread_mutex_unlock(&no->lock);
-			fn(fn_arg);
-			pthread_mutex_lock(&no->lock);
+			pthread_cond_timedwait(&no->replies_more, &no->lock, &until);
 		}
 	}
 	pthread_mutex_unlock(&no->lock);
@@ -288,15 +315,11 @@ void notify_reply(struct fs *fs, void (*fn)(void *arg), void *arg)
 	it->kind = IT_REPLY;
 	it->fn = fn;
 	it->arg = arg;
-	clock_gettime(CLOCK_MONOTONIC, &it->late);
-	it->late.tv_nsec += LATE_NS;
-	if (it->late.tv_nsec >= 1000000000L) {
-		it->late.tv_sec++;
-		it->late.tv_nsec -= 1000000000L;
-	}
+	it->late = in_ns(LATE_NS);
 	*no->replies_last = it;
 	no->replies_last = &it->next_reply;
-	pthread_cond_signal(&no->replies_more);
+	if (no->late_sleeps)
+		pthread_cond_signal(&no->replies_more);
 	put(no, it);
 	pthread_mutex_unlock(&no->lock);
 }

@@ -1,5 +1,5 @@
 /* What the benchmarks compare with, and what shells are too slow for.
- *   probe commit DIR N        one SQLite FULL commit of a small row, N times: microseconds each
+ *   probe commit DIR N        one SQLite FULL commit of as many pages as a write of a value, N times: microseconds each
  *   probe write N FILE...     a process a file: open, write, close N times; microseconds each over all files together
  *   probe domains N           resident KiB of a libvirt client with N test domains */
 #include <fcntl.h>
@@ -27,10 +27,15 @@ static int commit(const char *dir, int n)
 	sqlite3_stmt *st;
 
 	snprintf(path, sizeof path, "%s/probe.db", dir);
+	/* What a write of a value changes: the object, when it was touched, a line of events with its two indexes. */
 	if (sqlite3_open(path, &h) != SQLITE_OK ||
 	    sqlite3_exec(h, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE IF NOT EXISTS object (id INTEGER PRIMARY KEY, "
 			 "name TEXT, description TEXT, changed INTEGER); CREATE TABLE IF NOT EXISTS touched (object INTEGER, file TEXT, at INTEGER, "
-			 "PRIMARY KEY (object, file)); INSERT OR IGNORE INTO object VALUES (1, 'a', '', 0)", NULL, NULL, NULL) != SQLITE_OK ||
+			 "PRIMARY KEY (object, file)); CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT, a INTEGER, "
+			 "b INTEGER); CREATE INDEX IF NOT EXISTS event_a ON event (a); CREATE INDEX IF NOT EXISTS event_b ON event (b);"
+			 "INSERT OR IGNORE INTO object VALUES (1, 'a', '', 0); INSERT OR IGNORE INTO touched VALUES (1, 'description', 0);"
+			 "CREATE TRIGGER IF NOT EXISTS all_of_it AFTER UPDATE ON object BEGIN UPDATE touched SET at = NEW.changed WHERE object = 1;"
+			 "INSERT INTO event (line, a, b) VALUES (printf('%.150c', 'x'), NEW.changed, NEW.changed); END", NULL, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_prepare_v2(h, "UPDATE object SET description = ?1, changed = ?1 WHERE id = 1", -1, &st, NULL) != SQLITE_OK)
 		return 1;
 	double t = now_us();
