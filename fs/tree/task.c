@@ -2,6 +2,8 @@
  * doing steps again is the same as once: after a crash a task begins with its first step and finds its work done. */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -24,6 +26,7 @@ struct job {
 	int64_t began, not_before;	/* CLOCK_MONOTONIC microseconds; began 0: never */
 	int64_t step_began;
 	bool running, poked, cancelled, overdue;
+	bool entered;			/* this step was called before */
 	unsigned tries;
 	char error[512];		/* of a deletion's last try */
 };
@@ -209,6 +212,18 @@ static struct job *pick(struct tasks *ts, int64_t now, int64_t *next)
 
 /* ---- running */
 
+/* For tests of crashes: CIRRUSFS_STOP=N in the environment kills the process at the Nth boundary of steps, whosever tasks they are: a
+ * step has two, its beginning and its end, and so has the end of the task itself. */
+static unsigned stop_at;
+
+static void boundary(void)
+{
+	static atomic_uint passed;
+
+	if (stop_at && atomic_fetch_add(&passed, 1) + 1 == stop_at)
+		kill(getpid(), SIGKILL);
+}
+
 static const struct step *step_at(const struct job *j)
 {
 	static const struct step none;
@@ -288,9 +303,14 @@ static int run_step(struct fs *fs, struct job *j, struct task *t, struct err *e)
 {
 	const struct step *s = step_at(j);
 
+	if (!j->entered)
+		boundary();
+	j->entered = true;
 	if (!s->run) {
 		int rc = j->verb ? finish(fs, j, NULL, t->detail, e) : finish_delete(fs, j, e);
 
+		if (rc != 1)
+			boundary();
 		return rc < 0 ? rc : rc == 1 ? 1 : 2;
 	}
 	AUTO(call_end) struct call c = { 0 };
@@ -306,6 +326,8 @@ static int run_step(struct fs *fs, struct job *j, struct task *t, struct err *e)
 	t->patient = false;
 	t->step_began = j->step_began;
 	rc = s->run(t, e);
+	if (rc != 1)
+		boundary();
 	if (rc < 0)
 		err_prefix(e, "%s", s->name);
 	return rc;
@@ -340,6 +362,7 @@ static bool settle(struct fs *fs, struct job *j, int rc, struct task *t, struct 
 	if (rc == 0) {
 		pthread_mutex_lock(&ts->lock);
 		j->step++;
+		j->entered = false;
 		j->step_began = mono_us();
 		pthread_mutex_unlock(&ts->lock);
 		return false;
@@ -350,6 +373,7 @@ static bool settle(struct fs *fs, struct job *j, int rc, struct task *t, struct 
 		log_warn("task %ld %s of object %ld begins anew: %s", (long)j->id, j->name, (long)j->object, why->msg);
 		pthread_mutex_lock(&ts->lock);
 		j->step = 0;
+		j->entered = false;
 		j->not_before = mono_us() + 500000;
 		pthread_mutex_unlock(&ts->lock);
 		return false;
@@ -471,11 +495,13 @@ static void *watch(void *arg)
 int tasks_start(struct fs *fs, struct err *e)
 {
 	struct tasks *ts = fs->tasks = calloc(1, sizeof *ts);
+	const char *stop = getenv("CIRRUSFS_STOP");
 	pthread_condattr_t mono;
 
 	if (!ts || !(ts->threads = calloc(fs->workers, sizeof *ts->threads)) ||
 	    !(ts->objects = calloc(fs->workers, sizeof *ts->objects)))
 		return err_set(e, ENOMEM, "%m");
+	stop_at = stop ? (unsigned)strtoul(stop, NULL, 10) : 0;
 	ts->last = &ts->jobs;
 	pthread_mutex_init(&ts->lock, NULL);
 	pthread_mutex_init(&ts->load_lock, NULL);
