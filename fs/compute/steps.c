@@ -223,8 +223,11 @@ static int step_shutdown(struct task *t, struct err *e)
 		return step_destroy(t, e);
 	if (rc || is_off(&j) || j.simulated)
 		return rc;
+	if (j.state == GUEST_PAUSED)	/* it hears nothing: perhaps a boot that a crash cut off */
+		return step_destroy(t, e);
 	rc = hyper_shutdown(j.h, j.name, e);
-	return rc == -ENOENT ? 0 : rc;
+	/* it may have gone by itself just now */
+	return rc < 0 && hyper_state(j.h, j.name, &j.state, &(struct err){ 0 }) == 0 && is_off(&j) ? 0 : rc;
 }
 
 static int64_t mono_us(void)
