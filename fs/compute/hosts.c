@@ -13,9 +13,11 @@
 
 #define RETRY_S 5
 #define EVENTS 256
+#define AGAIN_MS 1000
 
 struct note {
 	int64_t server;		/* 0: the connection was lost */
+	int64_t at;		/* not before, CLOCK_MONOTONIC milliseconds */
 	char why[48];
 };
 
@@ -28,8 +30,8 @@ struct conn {
 	char why[300];
 	struct hyper *h;
 	bool simulated, stop, ended;
-	struct note notes[EVENTS];	/* a ring; when it is full everything is compared anew */
-	unsigned first, n;
+	struct note notes[EVENTS];	/* oldest first; when there are too many everything is compared anew */
+	unsigned n;
 	bool all;
 	pthread_t thread;
 	pthread_cond_t more;
@@ -51,24 +53,40 @@ void guest_name(int64_t server, char ret[24])
 
 /* ---- what guests do */
 
-static void on_event(void *arg, const char *name, enum guest_state now, const char *why)
+static int64_t mono_ms(void)
 {
-	struct conn *cn = arg;
-	long id = 0;
+	struct timespec t;
 
-	if (name && sscanf(name, "c-%ld", &id) != 1)
-		return;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void add_note(struct conn *cn, int64_t server, const char *why, unsigned later_ms)
+{
 	pthread_mutex_lock(&cn->cloud->hosts->lock);
 	if (cn->n < EVENTS) {
-		struct note *note = &cn->notes[(cn->first + cn->n++) % EVENTS];
+		struct note *note = &cn->notes[cn->n++];
 
-		note->server = id;
+		*note = (struct note){ .server = server, .at = later_ms ? mono_ms() + later_ms : 0 };
 		snprintf(note->why, sizeof note->why, "%s", why ? why : "");
 	} else {
 		cn->all = true;
 	}
 	pthread_cond_signal(&cn->more);
 	pthread_mutex_unlock(&cn->cloud->hosts->lock);
+}
+
+static void on_event(void *arg, const char *name, enum guest_state now, const char *why)
+{
+	long id = 0;
+
+	if (!name || sscanf(name, "c-%ld", &id) == 1)
+		add_note(arg, id, why, 0);
+}
+
+static bool is_off(enum guest_state s)
+{
+	return s == GUEST_GONE || s == GUEST_OFF || s == GUEST_CRASHED;
 }
 
 static const char *const power_words[] = {
@@ -78,52 +96,70 @@ static const char *const power_words[] = {
 /* Which status the domain shows, for a server on which nobody works. */
 static const char *status_for(const char *status, enum guest_state s)
 {
-	bool off = s == GUEST_GONE || s == GUEST_OFF || s == GUEST_CRASHED;
-
-	if (off && word_in("ACTIVE PAUSED SUSPENDED RESCUE", status))
+	if (is_off(s) && word_in("ACTIVE PAUSED SUSPENDED RESCUE", status))
 		return "SHUTOFF";
 	if (s == GUEST_RUNNING && strcmp(status, "SHUTOFF") == 0)
 		return "ACTIVE";
 	return status;
 }
 
-void server_observe(struct cloud *cl, int64_t server, struct hyper *h, const char *why)
+/* 1: it changed while the hypervisor was asked, so that the answer may be of before.  *again: it is off, and a task is at work on it that
+ * may not have seen that. */
+static int observe(struct cloud *cl, int64_t server, struct hyper *h, const char *why, bool *again, struct err *e)
 {
 	AUTO(call_end) struct call c = { 0 };
 	AUTO(free) char *power = NULL;
-	struct err e = { 0 };
 	enum guest_state s;
 	char name[24];
 	struct obj o;
 
 	guest_name(server, name);
-	task_poke(&cl->fs, server);
-	if (hyper_state(h, name, &s, &e) < 0 || call_begin(&cl->fs, &c, &e) < 0 || obj_by_id(&c, server, &o, &e) < 0 || o.row.deleted ||
-	    o.kind != &server_kind || obj_text(&c, &o, "power", &power, &e) < 0)
-		return;
-	bool busy = task_busy(&cl->fs, server);
-	const char *status = busy ? o.row.status : status_for(o.row.status, s);
-	if (strcmp(o.row.status, "DRAFT") == 0 || (strcmp(power, power_words[s]) == 0 && strcmp(status, o.row.status) == 0))
-		return;
-	if (call_write(&c, &e) < 0 || obj_by_id(&c, server, &o, &e) < 0)
-		return;
+	if (call_begin(&cl->fs, &c, e) < 0 || obj_by_id(&c, server, &o, e) < 0)
+		return -e->code;
+	int64_t before = o.row.changed;
+	call_end(&c);
+	c = (struct call){ 0 };
+	if (hyper_state(h, name, &s, e) < 0 || call_begin(&cl->fs, &c, e) < 0 || obj_by_id(&c, server, &o, e) < 0 || o.row.deleted ||
+	    o.kind != &server_kind || strcmp(o.row.status, "DRAFT") == 0 || obj_text(&c, &o, "power", &power, e) < 0)
+		return -e->code;
+	*again = is_off(s) && task_busy(&cl->fs, server);
+	if (o.row.changed == before && strcmp(power, power_words[s]) == 0 && strcmp(status_for(o.row.status, s), o.row.status) == 0)
+		return 0;
+	if (call_write(&c, e) < 0 || obj_by_id(&c, server, &o, e) < 0)
+		return -e->code;
+	if (o.row.changed != before)
+		return 1;
 	struct task_row t = { 0 };
-	busy = task_of(c.db, server, &t, &e) != 0;	/* looked at again inside the transaction */
+	bool busy = task_of(c.db, server, &t, e) != 0;
 	task_row_free(&t);
-	status = busy ? o.row.status : status_for(o.row.status, s);
-	int rc = obj_set_text(&c, &o, "power", power_words[s], &e);
+	*again = busy && is_off(s);
+	const char *status = busy ? o.row.status : status_for(o.row.status, s);
+	int rc = obj_set_text(&c, &o, "power", power_words[s], e);
 	changed(&c, &o, CH_VALUES);
 	if (rc == 0 && strcmp(status, o.row.status) != 0) {
 		const char *verb = strcmp(status, "SHUTOFF") == 0 ? "power-off" : "power-on";
 
-		rc = history_add(c.db, server, verb, "ok", c.request, "guest", 0, why, &e);
+		rc = history_add(c.db, server, verb, "ok", c.request, "guest", 0, why, e);
 		if (rc == 0)
-			rc = obj_set_status(&c, &o, status, &e);
+			rc = obj_set_status(&c, &o, status, e);
 		if (rc == 0)
-			rc = event_put(&c, &o, verb, "ok", -1, &e);
+			rc = event_put(&c, &o, verb, "ok", -1, e);
 	}
-	if (rc < 0 || call_commit(&c, &e) < 0)
+	return rc < 0 ? rc : call_commit(&c, e);
+}
+
+bool server_observe(struct cloud *cl, int64_t server, struct hyper *h, const char *why)
+{
+	struct err e = { 0 };
+	bool again = false;
+	int rc, tries = 0;
+
+	task_poke(&cl->fs, server);
+	while ((rc = observe(cl, server, h, why, &again, &e)) == 1 && tries++ < 5)
+		;
+	if (rc < 0 && e.code != ENOENT)
 		log_error("server %ld: %s", (long)server, e.msg);
+	return again || rc == 1;
 }
 
 struct ids {
@@ -278,27 +314,40 @@ static int connect_host(struct conn *cn, struct err *e)
 	return 0;
 }
 
-/* Sleeps until there is a note, or that long; true: a note is in *ret, or everything is to be compared (server 0). */
+/* The first note that is due, -1 while none is: then *until is no later than when one will be. */
+static int due_note(const struct conn *cn, int64_t now, int64_t *until)
+{
+	for (unsigned i = 0; i < cn->n; i++) {
+		if (cn->notes[i].at <= now)
+			return (int)i;
+		if (cn->notes[i].at < *until)
+			*until = cn->notes[i].at;
+	}
+	return -1;
+}
+
+/* Sleeps until a note is due, or that long; true: a note is in *ret, or everything is to be compared (server 0). */
 static bool next_note(struct conn *cn, int seconds, struct note *ret)
 {
 	struct hosts *hs = cn->cloud->hosts;
-	struct timespec until;
+	int64_t end = mono_ms() + seconds * 1000, now, until;
 	bool got = false;
+	int i = -1;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += seconds;
 	pthread_mutex_lock(&hs->lock);
-	while (!cn->stop && !cn->n && !cn->all && pthread_cond_timedwait(&cn->more, &hs->lock, &until) == 0)
-		;
+	while (!cn->stop && !cn->all && (now = mono_ms()) < end && (until = end, i = due_note(cn, now, &until)) < 0) {
+		struct timespec ts = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
+
+		pthread_cond_timedwait(&cn->more, &hs->lock, &ts);
+	}
 	if (cn->all) {
 		*ret = (struct note){ 0 };
 		cn->all = false;
 		cn->n = 0;
 		got = true;
-	} else if (cn->n) {
-		*ret = cn->notes[cn->first];
-		cn->first = (cn->first + 1) % EVENTS;
-		cn->n--;
+	} else if (i >= 0) {
+		*ret = cn->notes[i];
+		memmove(&cn->notes[i], &cn->notes[i + 1], (--cn->n - (unsigned)i) * sizeof *cn->notes);
 		got = true;
 	}
 	pthread_mutex_unlock(&hs->lock);
@@ -331,9 +380,10 @@ static void *keep_host(void *arg)
 			observe_all(cn);
 		}
 		if (next_note(cn, 10, &note)) {
-			if (note.server)
-				server_observe(cn->cloud, note.server, cn->h, note.why);
-			else if (hyper_alive(cn->h, &e) == 0)
+			/* what a task is at work on is looked at again: the guest may have gone just before it ended */
+			if (note.server && server_observe(cn->cloud, note.server, cn->h, note.why))
+				add_note(cn, note.server, note.why, AGAIN_MS);
+			else if (!note.server && hyper_alive(cn->h, &e) == 0)
 				observe_all(cn);
 		}
 		if (!cn->stop && hyper_alive(cn->h, &e) < 0)

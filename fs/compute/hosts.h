@@ -12,7 +12,8 @@ void hosts_changed(struct cloud *c);
 int host_hyper(struct cloud *c, int64_t host, struct hyper **ret, bool *simulated, struct err *e);
 /* "kvm" or "qemu"; NULL: being found out. */
 const char *host_virt_type(struct cloud *c);
-/* Compares a server with its domain and records the truth: power, and a status nobody is working on. */
-void server_observe(struct cloud *c, int64_t server, struct hyper *h, const char *why);
+/* Compares a server with its domain and records the truth: power, and a status nobody is working on.  True: it should be looked at
+ * again, when the task that works on it has ended. */
+bool server_observe(struct cloud *c, int64_t server, struct hyper *h, const char *why);
 void hosts_health(struct cloud *c, FILE *out);
 void guest_name(int64_t server, char ret[24]);
