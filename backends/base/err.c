@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "utf8.h"
+
 /* Marks a text that did not fit; no UTF-8 sequence is left in half. */
 static void cut(char *text, size_t size)
 {
@@ -15,16 +17,22 @@ static void cut(char *text, size_t size)
 	memcpy(text + n, "...", 4);
 }
 
-/* One line: whatever a library or a guest put into a message, it stays on its line of a control file. */
+/* One line of UTF-8: whatever a library, a guest or a user put into a message, it stays on its line of a control file, and json takes it. */
 static void finish(struct err *e, int len)
 {
 	if (len < 0)
 		snprintf(e->msg, sizeof e->msg, "%s", strerror(e->code));
 	else if ((size_t)len >= sizeof e->msg)
 		cut(e->msg, sizeof e->msg);
-	for (char *p = e->msg; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+	size_t left = strlen(e->msg), step;
+	for (char *p = e->msg; left; p += step, left -= step) {
+		step = utf8_len((unsigned char *)p, left);
+		if (!step)
+			*p = '?';
+		else if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = ' ';
+		step += !step;
+	}
 	for (size_t n = strlen(e->msg); n && e->msg[n - 1] == ' '; n--)
 		e->msg[n - 1] = '\0';
 }

@@ -86,6 +86,17 @@ static void no_character_is_cut_in_half(void)
 	}
 }
 
+/* What a user wrote is quoted; garbage of his may not make `error` unreadable. */
+static void a_message_is_utf8(void)
+{
+	struct err e = { 0 };
+
+	err_set(&e, EINVAL, "no flavor '%s'", "a\xff\xed\xa0\x80\xc3\xbc\x1b[2J\xe2\x80");
+	CHECK_STR(e.msg, "no flavor 'a\?\?\?\?\xc3\xbc [2J\?\?'");
+	err_prefix(&e, "%s", "\x83");
+	CHECK_STR(e.msg, "\?: no flavor 'a\?\?\?\?\xc3\xbc [2J\?\?'");
+}
+
 static void err_is_errno_too(void)
 {
 	struct err e = { 0 };
@@ -110,6 +121,7 @@ int main(void)
 	RUN(a_message_may_be_made_of_itself);
 	RUN(a_long_message_ends_in_dots);
 	RUN(no_character_is_cut_in_half);
+	RUN(a_message_is_utf8);
 	RUN(err_is_errno_too);
 	RUN(names_of_numbers);
 	return DONE();
