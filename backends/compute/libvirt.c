@@ -269,9 +269,23 @@ static void libvirt_close(struct hyper *h)
 
 static const struct hyper_ops libvirt_ops;
 
+/* One after the other: the embedded driver's first open makes it, and a second one meanwhile uses what is half made. */
+static virConnectPtr open_uri(const char *uri)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	bool embedded = strstr(uri, ":///embed");
+
+	if (embedded)
+		pthread_mutex_lock(&one);
+	virConnectPtr ret = virConnectOpen(uri);
+	if (embedded)
+		pthread_mutex_unlock(&one);
+	return ret;
+}
+
 static int dial(struct libvirt *l, const struct hyper_config *c, struct err *e)
 {
-	l->conn = virConnectOpen(c->uri);
+	l->conn = open_uri(c->uri);
 	if (!l->conn) {
 		int rc = vir_err(e);
 

@@ -11,6 +11,40 @@ static int check_uri(struct call *c, struct obj *o, const char *text, struct err
 	return strlen(text) > 400 ? err_set(e, EINVAL, "the URI is too long") : 0;
 }
 
+struct twin {
+	struct call *c;
+	const struct obj *of;
+	char name[256];
+};
+
+static int same_uri(void *arg, const struct row *r)
+{
+	struct twin *t = arg;
+	struct obj o = { .row = *r, .kind = &host_kind };
+	AUTO(free) char *uri = NULL;
+	struct err e;
+
+	if (r->id == t->of->row.id || strcmp(r->status, "DRAFT") == 0 || obj_text(t->c, &o, "uri", &uri, &e) < 0 ||
+	    !strstr(uri, ":///embed"))
+		return 0;
+	snprintf(t->name, sizeof t->name, "%s", r->name);
+	return 1;
+}
+
+/* This machine is one host: twice, its room would be given away twice. */
+static int create_host(struct call *c, struct obj *o, const struct args *a, struct err *e)
+{
+	struct twin t = { .c = c, .of = o };
+	AUTO(free) char *uri = NULL;
+
+	if (obj_text(c, o, "uri", &uri, e) < 0)
+		return -e->code;
+	if (!strstr(uri, ":///embed"))
+		return 0;
+	int rc = row_list(c->db, ROOT_ROW, host_kind.no, 0, false, same_uri, &t, e);
+	return rc < 0 ? rc : *t.name ? err_set(e, EEXIST, "host '%s' is this machine already", t.name) : 0;
+}
+
 static int step_connect(struct task *t, struct err *e)
 {
 	struct hyper *h;
@@ -84,7 +118,7 @@ static const struct file host_files[] = {
 };
 
 static const struct verb host_verbs[] = {
-	{ "create", "DRAFT", "BUILD", "ACTIVE", NULL, NULL, NULL, connect_steps, "connects to it" },
+	{ "create", "DRAFT", "BUILD", "ACTIVE", NULL, NULL, create_host, connect_steps, "connects to it" },
 	{ "enable", "ACTIVE", .begin = enable, .help = "new servers may be placed here; ends maintenance" },
 	{ "disable", "ACTIVE", .begin = disable, .help = "no new servers are placed here" },
 	{ "maintenance", "ACTIVE", .begin = maintenance, .help = "no new servers; state is maintenance until enable" },

@@ -78,6 +78,8 @@ is "... stand" "$(cat networks/all/wait; cd networks/all && cat cidr mtu dns-dom
 10.9.0.0/16 1400 lab.example true"
 refused "a host's are checked" "EINVAL hosts/bad/uri: *not a libvirt URI*" sh -c 'mkdir "$0/hosts/bad"; echo nonsense > "$0/hosts/bad/uri"' "$CLOUD"
 refused "a host without one" "EINVAL hosts/bad/ctl: create: a host needs a uri*" put create "$CLOUD/hosts/bad/ctl"
+refused "this machine is no second host" "EEXIST hosts/bad/ctl: create: host 'local' is this machine already*" \
+	sh -c 'echo qemu:///embed > "$0/hosts/bad/uri" && echo create > "$0/hosts/bad/ctl"' "$CLOUD"
 works "... goes" rmdir "$CLOUD/hosts/bad"
 
 # live on mkdir
