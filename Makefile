@@ -140,6 +140,13 @@ VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-k
 check-valgrind: all $(UNIT)
 	@RUNNER='$(VALGRIND)' tests/run -j $(J) $(filter-out %/test_net_root %/test_hyper,$(UNIT))
 
+# Mounted trees and garbage with the address and undefined-behaviour sanitizers; GARBAGE=2000 writes into every writable file.
+.PHONY: check-san
+check-san: all guest
+	@$(SUBMAKE) SAN=1 $(PARALLEL) all
+	@GARBAGE=$(or $(GARBAGE),200) CIRRUSFS='$(abspath $(B))/san/cirrusfs' ASAN_OPTIONS=use_sigaltstack=0:detect_leaks=0 \
+		tests/run -j $(J) $(MOUNT_TESTS)
+
 .PHONY: bench
 bench: all guest
 	@if [ -e tests/bench/run.sh ]; then bash tests/bench/run.sh; else echo "there are no benchmarks yet (tests/bench/run.sh)"; fi
