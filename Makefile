@@ -1,7 +1,8 @@
 # cirrusfs
 #   make deps       installs what building, running and testing need (Debian 12)     make            build/cirrusfs
 #   make demo       a mounted cloud with a guest that answers; make demo-down        make check      tests everything
-#   make guest      build/guest/tiny.qcow2       make docs    docs/tree.md           make install    PREFIX= DESTDIR=
+#   make guest      build/guest/tiny.qcow2       make docs    docs/tree.md           make install    PREFIX= DESTDIR= (and uninstall)
+#   make deb        build/deb/cirrusfs_*.deb     make check-deb  installs it on a bare Debian in a directory, and mounts there
 # V=1 shows the compiler's lines.  B=DIR builds elsewhere.  SAN=1 uses the sanitizers, in a directory of its own.
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
@@ -20,7 +21,7 @@ PACKAGES = build-essential pkg-config libfuse3-dev libvirt-dev libsqlite3-dev li
 	fuse3 libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 util-linux \
 	procps psmisc passwd ca-certificates \
 	busybox-static cpio dosfstools e2fsprogs fdisk mtools syslinux syslinux-common zstd \
-	curl openssh-client rsync vim valgrind python3 sqlite3 strace
+	curl openssh-client rsync vim valgrind python3 sqlite3 strace bash-completion mandoc
 GUEST_USER = libvirt-qemu
 KERNEL = linux-image-cloud-amd64
 
@@ -33,7 +34,7 @@ endif
 # Asked once, and only when something is compiled: make deps comes before there is a pkg-config.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -pthread $(WARN) $(CFLAGS) $(PKG_CFLAGS)
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -pthread $(WARN) $(CPPFLAGS) $(CFLAGS) $(PKG_CFLAGS)
 LIBS = $(PKG_LIBS) -pthread
 
 SRC := $(wildcard backends/*/*.c fs/*.c fs/*/*.c)
@@ -151,16 +152,43 @@ check-san: all guest
 bench: all guest
 	@if [ -e tests/bench/run.sh ]; then bash tests/bench/run.sh; else echo "there are no benchmarks yet (tests/bench/run.sh)"; fi
 
+# What documents say of the program's tables is printed by the program: docs/tree.md, and the settings in docs/operating.md.
 .PHONY: docs
 docs: $(O)/cirrusfs
 	$(O)/cirrusfs help tree > docs/tree.md.new
 	@mv docs/tree.md.new docs/tree.md
+	$(O)/cirrusfs help settings > $(O)/settings.md
+	@sed -e '/^| key | default/,/^$$/ { /^| key | default/r $(O)/settings.md' -e '/^|/d; }' docs/operating.md > docs/operating.md.new
+	@mv docs/operating.md.new docs/operating.md
 
-.PHONY: install
-install: all
-	install -D -m 755 $(O)/cirrusfs $(DESTDIR)$(PREFIX)/bin/cirrusfs
-	install -d $(DESTDIR)$(PREFIX)/share/doc/cirrusfs
-	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/cirrusfs
+.PHONY: man
+man: $(O)/man/cirrusfs.1
+$(O)/man/cirrusfs.1: $(O)/cirrusfs
+	@mkdir -p $(@D) && rm -f $(@D)/*
+	$(if $(V),,@echo "  MAN  $(@D)")
+	$(Q)for p in $$($< help man); do $< help man $$p > $(@D)/$$p || exit 1; done
+
+# ---- all that is installed: what is below $(TREE) is what is below $(PREFIX), so that uninstall removes the same.
+TREE = $(O)/tree
+.PHONY: install uninstall tree
+tree: all man
+	@rm -rf $(TREE)
+	@install -D -m 755 $(O)/cirrusfs $(TREE)/bin/cirrusfs
+	@for p in $(O)/man/*; do install -D -m 644 $$p $(TREE)/share/man/man$${p##*.}/$${p##*/}; done
+	@install -D -m 644 tools/cirrusfs.bash $(TREE)/share/bash-completion/completions/cirrusfs
+	@install -d $(TREE)/lib/systemd/system $(TREE)/share/doc/cirrusfs
+	@sed 's|@BINDIR@|$(PREFIX)/bin|' tools/cirrusfs.service.in > $(TREE)/lib/systemd/system/cirrusfs.service
+	@install -m 644 README.md LICENSE $(wildcard docs/*.md) $(TREE)/share/doc/cirrusfs
+	@chmod -R u=rwX,go=rX $(TREE)
+
+install: tree
+	@find $(TREE) -type f | while read -r f; do \
+		m=644; [ ! -x "$$f" ] || m=755; install -v -D -m $$m "$$f" "$(DESTDIR)$(PREFIX)/$${f#$(TREE)/}" || exit 1; done
+
+# Stores, and whatever runs, are left alone.
+uninstall: tree
+	@find $(TREE) -type f | while read -r f; do rm -fv "$(DESTDIR)$(PREFIX)/$${f#$(TREE)/}"; done
+	@rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(PREFIX)/share/doc/cirrusfs"
 
 .PHONY: clean
 clean:

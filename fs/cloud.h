@@ -41,6 +41,7 @@ void cloud_close(struct cloud *c);
 void cloud_log(struct cloud *c);
 
 #define CIRRUSFS_VERSION "0.1"
+#define CIRRUSFS_DATE "2026-11-23"	/* of that version: what the manual says */
 /* 1 while a process holds the store: *pid, and where it is mounted. */
 int cloud_holder(const char *path, pid_t *pid, char *mountpoint, size_t size, struct err *e);
 /* Tells a later process where this one is mounted. */

@@ -10,6 +10,9 @@ report() { # STATUS NAME [REMARK]
 difference=$("${CIRRUSFS:-build/cirrusfs}" help tree | diff docs/tree.md - 2>&1)
 report $? "docs/tree.md is up to date (else: make docs)" "$(head -n 20 <<< "$difference")"
 
+difference=$(sed -n '/^| key | default/,/^$/{/^$/!p}' docs/operating.md | diff - <("${CIRRUSFS:-build/cirrusfs}" help settings) 2>&1)
+report $? "the settings in docs/operating.md are up to date (else: make docs)" "$(head -n 20 <<< "$difference")"
+
 missing=$(for doc in README.md docs/*.md; do
 	grep -oE '\]\([^)#]+' "$doc" | cut -c 3- | grep -v '^https*:' | while read -r link; do
 		[ -e "$(dirname "$doc")/$link" ] || echo "$doc: $link"

@@ -7,6 +7,9 @@
 #include "tools.h"
 
 const struct option_line init_options[] = { { 0 } };
+const char init_about[] =
+	"The store is a directory: the state, the settings (`config`), the data of images, the disks of servers. It begins with the tenant\n"
+	"`admin`, the flavors `m1.*` and the host `local`, this machine. Where a store is already, nothing is changed.\n";
 
 int cmd_init(int argc, char **argv)
 {

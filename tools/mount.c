@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -17,13 +18,21 @@
 #include "../fs/tree/fuse.h"
 #include "tools.h"
 
+#define FILES 65536
 #define LEAVING_S 30	/* how long a process that is leaving the store is waited for */
 
 const struct option_line mount_options[] = {
 	{ "-f", NULL, "stay in the foreground; the log goes to standard error" },
-	{ "-o", "OPT,...", "mount options; those of fstab (defaults, noauto, nofail, _netdev, x-...) are accepted" },
+	{ "-o", "OPT,...", "`ro`, and what else may stand in fstab (`nofail`, `_netdev`, `x-...`)" },
 	{ 0 }
 };
+const char mount_about[] =
+	"One process holds a store; a second one is refused, and says which does. One that is leaving is waited for, 30 s; a mount whose\n"
+	"process died is detached first. `umount` or SIGTERM ends the process; **guests go on**, and the next mount finds them again.\n"
+	"\n"
+	"In /etc/fstab:\n"
+	"\n"
+	"    /var/lib/cirrusfs  /cloud  fuse.cirrusfs  nofail  0  0\n";
 
 struct request {
 	const char *store, *mountpoint;
@@ -32,16 +41,17 @@ struct request {
 };
 
 /* fstab's own words mean nothing to the kernel here. */
+#define FSTAB_WORDS "rw defaults auto noauto user nouser users owner group nofail _netdev exec noexec suid nosuid dev nodev relatime noatime async"
+const char mount_option_words[] = "ro " FSTAB_WORDS;
+
 static void add_options(struct request *r, const char *list)
 {
-	static const char ignored[] = "rw defaults auto noauto user nouser users owner group nofail _netdev exec noexec suid nosuid dev nodev "
-		"relatime noatime async";
 	char *copy = strdup(list);
 
 	for (char *save, *o = copy ? strtok_r(copy, ",", &save) : NULL; o; o = strtok_r(NULL, ",", &save)) {
 		size_t n = strlen(r->opts);
 
-		if (word_in(ignored, o) || strncmp(o, "x-", 2) == 0 || strncmp(o, "comment=", 8) == 0)
+		if (word_in(FSTAB_WORDS, o) || strncmp(o, "x-", 2) == 0 || strncmp(o, "comment=", 8) == 0)
 			continue;
 		snprintf(r->opts + n, sizeof r->opts - n, "%s%s", n ? "," : "", o);
 	}
@@ -173,6 +183,17 @@ static void report(int fd, const char *text)
 	close(fd);
 }
 
+/* A guest takes some five descriptors, and the usual soft limit is 1024.  More than enough is of no use. */
+static void allow_files(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= FILES)
+		return;
+	r.rlim_cur = r.rlim_max < FILES ? r.rlim_max : FILES;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
 static int serve(struct request *r, const char *mountpoint, int tell, struct err *e)
 {
 	struct server *server = NULL;
@@ -188,6 +209,7 @@ static int serve(struct request *r, const char *mountpoint, int tell, struct err
 	sigaddset(&ours, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &ours, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	allow_files();
 	if (open_store(r->store, &c, e) < 0)
 		return -e->code;
 	c->fs.mountpoint = strdup(mountpoint);
@@ -203,11 +225,13 @@ static int serve(struct request *r, const char *mountpoint, int tell, struct err
 		cloud_note_mount(c, mountpoint);
 		log_info("store %s at %s", c->fs.store, mountpoint);
 		report(tell, "");
+		tell_systemd("READY=1");
 		if (pthread_create(&watcher, NULL, watch_mount, c->fs.mountpoint) == 0)
 			watched = true;
 		pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
 		rc = server_run(server, e);
 		pthread_sigmask(SIG_BLOCK, &ours, NULL);	/* the watcher's may still come */
+		tell_systemd("STOPPING=1");
 		if (watched) {
 			pthread_cancel(watcher);
 			pthread_join(watcher, NULL);

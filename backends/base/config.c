@@ -16,9 +16,9 @@ static const struct key {
 	const char *help;
 } keys[] = {
 #define AT(f) offsetof(struct config, f), sizeof(((struct config *)0)->f)
-	{ "virt-type", K_WORD, AT(virt_type), "auto", "auto kvm qemu", 0, 0, "auto tries a real guest under KVM once and falls back to qemu (emulation)" },
-	{ "guest-user", K_TEXT, AT(guest_user), "libvirt-qemu", NULL, 0, 0, "the unprivileged user guests run as" },
-	{ "uplink", K_TEXT, AT(uplink), "", NULL, 0, 0, "interface NAT goes out by; empty: the host's routes decide" },
+	{ "virt-type", K_WORD, AT(virt_type), "auto", "auto kvm qemu", 0, 0, "`kvm`, `qemu` (emulation, much slower), or `auto`: a real guest is tried under KVM once after a boot of the machine" },
+	{ "guest-user", K_TEXT, AT(guest_user), "libvirt-qemu", NULL, 0, 0, "the user guests run as; to use KVM it must be able to open /dev/kvm (group `kvm`)" },
+	{ "uplink", K_TEXT, AT(uplink), "", NULL, 0, 0, "interface by which guests reach the outside; empty: the host's routes decide" },
 	{ "external-cidr", K_TEXT, AT(external_cidr), "", NULL, 0, 0, "addresses of an external network" },
 	{ "workers", K_INT, AT(workers), "8", NULL, 1, 256, "threads that carry out tasks" },
 	{ "task-timeout", K_INT, AT(task_timeout), "600", NULL, 1, 86400, "seconds until a task that does not end has failed" },
@@ -108,4 +108,15 @@ void config_example(FILE *out)
 	fputs("# Settings of this store: key = value.  What is commented out stands at its default.\n", out);
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		fprintf(out, "\n# %s\n#%s = %s\n", keys[i].help, keys[i].name, keys[i].def);
+}
+
+void config_table(FILE *out)
+{
+	fputs("| key | default | |\n| --- | --- | --- |\n", out);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		const struct key *k = &keys[i];
+		const char *quote = *k->def && (k->type == K_WORD || k->type == K_TEXT) ? "`" : "";
+
+		fprintf(out, "| `%s` | %s%s%s%s| %s |\n", k->name, quote, k->def, quote, *k->def ? " " : "", k->help);
+	}
 }

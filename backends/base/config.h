@@ -19,3 +19,5 @@ struct config {
 int config_read(const char *path, struct config *ret, struct err *e);
 /* All keys with their defaults and meanings, as a file of comments: what init writes. */
 void config_example(FILE *out);
+/* The same as a table in markdown: for the documents and the manual. */
+void config_table(FILE *out);

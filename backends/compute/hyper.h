@@ -94,3 +94,5 @@ int hyper_list(struct hyper *h, void (*fn)(void *arg, const char *name, enum gue
 /* Does /dev/kvm really run a guest?  Starts a tiny boot sector under qemu -accel kvm as `user` that says it is alive, and
  * waits timeout_ms for it.  0 it does; else why not. */
 int hyper_probe_kvm(const char *user, unsigned timeout_ms, struct err *e);
+/* The same without KVM: does qemu run a guest at all? */
+int hyper_probe_qemu(const char *user, unsigned timeout_ms, struct err *e);

@@ -1,5 +1,6 @@
 /* Does /dev/kvm run guests?  Opening it proves little: in some clouds it is there, opens, and no guest ever gets anywhere.
- * So a guest is run: a boot sector that says one word and resets the machine, which ends qemu. */
+ * So a guest is run: a boot sector that says one word and resets the machine, which ends qemu.  The same tells whether qemu
+ * runs guests at all. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -45,7 +46,7 @@ static int make_disk(int *ret, struct err *e)
 /* setpriv gives qemu all groups of the user, as libvirt does (kvm is often one of them), and has it killed should we be. */
 #define SETPRIV_ARGS 8
 
-static int run_guest(const char *user, unsigned timeout_ms, int disk, char **out, struct err *e)
+static int run_guest(const char *accel, const char *user, unsigned timeout_ms, int disk, char **out, struct err *e)
 {
 	char reuid[32] = "--reuid=0", regid[32] = "--regid=0", buf[4096];
 	struct passwd pw, *found = NULL;
@@ -58,7 +59,7 @@ static int run_guest(const char *user, unsigned timeout_ms, int disk, char **out
 	}
 	const char *const argv[] = {
 		"setpriv", "--pdeathsig", "KILL", reuid, regid, "--init-groups", "--no-new-privs", "--",
-		"qemu-system-x86_64", "-accel", "kvm", "-machine", "pc", "-cpu", "host", "-m", "16", "-nodefaults", "-no-user-config",
+		"qemu-system-x86_64", "-accel", accel, "-machine", "pc", "-cpu", "max", "-m", "16", "-nodefaults", "-no-user-config",
 		"-display", "none", "-no-reboot", "-debugcon", "stdio",
 		"-drive", "file=/dev/fd/0,format=raw,if=ide,snapshot=off,readonly=off,file.locking=off", NULL
 	};
@@ -77,22 +78,33 @@ static int run_guest(const char *user, unsigned timeout_ms, int disk, char **out
 	return spawn_run(&s, out, e);
 }
 
-int hyper_probe_kvm(const char *user, unsigned timeout_ms, struct err *e)
+/* `where`: "on /dev/kvm", "under emulation". */
+static int probe(const char *accel, const char *where, const char *user, unsigned timeout_ms, struct err *e)
 {
 	AUTO(free) char *out = NULL;
 	AUTO(close) int disk = -1;
 
-	if (access("/dev/kvm", F_OK) < 0)
-		return err_set(e, errno, "/dev/kvm: %m");
 	if (make_disk(&disk, e) < 0)
 		return -e->code;
-	int rc = run_guest(user, timeout_ms, disk, &out, e);
+	int rc = run_guest(accel, user, timeout_ms, disk, &out, e);
 
 	if (rc == -ETIMEDOUT)
-		return err_set(e, ETIMEDOUT, "/dev/kvm is there, but a guest on it said nothing for %u ms", timeout_ms);
+		return err_set(e, ETIMEDOUT, "a guest %s said nothing for %u ms", where, timeout_ms);
 	if (rc < 0)
-		return err_prefix(e, "run a guest on /dev/kvm");
+		return err_prefix(e, "run a guest %s", where);
 	if (!strstr(out, WORD))
-		return err_set(e, EIO, "a guest on /dev/kvm ended before it said a word");
+		return err_set(e, EIO, "a guest %s ended before it said a word", where);
 	return 0;
+}
+
+int hyper_probe_kvm(const char *user, unsigned timeout_ms, struct err *e)
+{
+	if (access("/dev/kvm", F_OK) < 0)
+		return err_set(e, errno, "/dev/kvm: %m");
+	return probe("kvm", "on /dev/kvm", user, timeout_ms, e);
+}
+
+int hyper_probe_qemu(const char *user, unsigned timeout_ms, struct err *e)
+{
+	return probe("tcg", "under emulation", user, timeout_ms, e);
 }

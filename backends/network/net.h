@@ -69,3 +69,19 @@ int tap_plug(const char *netns, const char *tap, const char *mac, const struct i
 int tap_delete(const char *netns, const char *tap, struct err *e);
 /* 1: in the namespace, up, on the bridge and filtered; 0: not, tap_plug mends it. */
 int tap_plugged(const char *netns, const char *tap);
+
+/* What networks need of this machine: tried in a namespace without a name that is gone when the call returns.  The host's own
+ * is only read. */
+enum net_need {
+	NET_NEED_NAMESPACE,	/* network namespaces, and binding one to a name */
+	NET_NEED_BRIDGE,
+	NET_NEED_VETH,
+	NET_NEED_TAP,
+	NET_NEED_NAT,		/* nftables: our tables with masquerading */
+	NET_NEED_FIB,		/* nftables' fib expression; without it less is kept from guests */
+	NET_NEED_BRIDGE_FILTER,	/* nftables' bridge family; without it guests may use false addresses */
+	NET_NEED_FORWARDING,	/* ip_forward is on, or can be set */
+};
+int net_probe(enum net_need need, struct err *e);
+/* 0: nobody else's firewall keeps what guests send from being forwarded; else (EPERM) whose does, and what would let it pass. */
+int net_probe_firewall(struct err *e);

@@ -81,6 +81,11 @@ int nft_run(struct nft_ctx *nft, const char *commands, struct err *e)
 	return run(nft, commands, NULL, e);
 }
 
+int nft_ask(struct nft_ctx *nft, const char *commands, char **ret, struct err *e)
+{
+	return run(nft, commands, ret, e);
+}
+
 /* The array of objects of one table. */
 static int list(struct nft_ctx *nft, const char *family, const char *table, json_t **ret, struct err *e)
 {

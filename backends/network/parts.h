@@ -140,6 +140,8 @@ extern atomic_bool nft_without_bridge;
 
 /* One transaction.  EOPNOTSUPP, ENOENT, EPERM where the kernel's answer says so, else EIO. */
 int nft_run(struct nft_ctx *nft, const char *commands, struct err *e);
+/* The same with what it answers, JSON; the caller frees. */
+int nft_ask(struct nft_ctx *nft, const char *commands, char **ret, struct err *e);
 /* 0: every rule is there in its order; ENOENT says what is not. */
 int nft_look(struct nft_ctx *nft, const struct rules *r, struct err *e);
 int nft_put(struct nft_ctx *nft, const struct rules *r, struct err *e);
