@@ -36,7 +36,7 @@ const char mount_about[] =
 
 struct request {
 	const char *store, *mountpoint;
-	bool foreground;
+	bool foreground, remount, ro;
 	char opts[1024];
 };
 
@@ -51,9 +51,14 @@ static void add_options(struct request *r, const char *list)
 	for (char *save, *o = copy ? strtok_r(copy, ",", &save) : NULL; o; o = strtok_r(NULL, ",", &save)) {
 		size_t n = strlen(r->opts);
 
-		if (word_in(FSTAB_WORDS, o) || strncmp(o, "x-", 2) == 0 || strncmp(o, "comment=", 8) == 0)
+		if (word_in("ro rw", o))
+			r->ro = o[1] == 'o';
+		if (strcmp(o, "remount") == 0)
+			r->remount = true;
+		else if (word_in(FSTAB_WORDS, o) || strncmp(o, "x-", 2) == 0 || strncmp(o, "comment=", 8) == 0)
 			continue;
-		snprintf(r->opts + n, sizeof r->opts - n, "%s%s", n ? "," : "", o);
+		else
+			snprintf(r->opts + n, sizeof r->opts - n, "%s%s", n ? "," : "", o);
 	}
 	free(copy);
 }
@@ -245,6 +250,20 @@ static int serve(struct request *r, const char *mountpoint, int tell, struct err
 	return rc;
 }
 
+/* mount -o remount,ro: the process that serves goes on; only what the kernel lets through changes. */
+static int remount(struct request *r, struct err *e)
+{
+	char at[PATH_MAX];
+
+	if (!realpath(r->mountpoint, at))
+		return err_set(e, errno, "mount point %s: %m", r->mountpoint);
+	if (!is_mounted(at))
+		return err_set(e, EINVAL, "no cloud is mounted at %s", at);
+	if (mount(NULL, at, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | (r->ro ? MS_RDONLY : 0), NULL) < 0)
+		return err_set(e, errno, "remount %s: %m", at);
+	return 0;
+}
+
 static int detach(struct request *r, const char *mountpoint, struct err *e)
 {
 	int p[2], null;
@@ -291,6 +310,8 @@ int cmd_mount(int argc, char **argv)
 		err_set(&e, EPERM, "only root may mount a store");
 		return die(&e);
 	}
+	if (r.remount)
+		return remount(&r, &e) < 0 ? die(&e) : 0;
 	if (prepare_mountpoint(&r, mountpoint, &e) < 0)
 		return die(&e);
 	int rc = r.foreground ? serve(&r, mountpoint, -1, &e) : detach(&r, mountpoint, &e);
