@@ -472,13 +472,16 @@ static bool is_buffer(size_t len)
 	return len >= 512 && !(len & (len - 1));
 }
 
-/* Taken: whole lines, at most CTL_MAX bytes; without any newline it is one command, unless a tail waits or the writer's buffer was full. */
+/* Taken: whole lines, at most CTL_MAX bytes; without any newline it is one command, unless a tail waits or the writer's buffer was full
+ * (or this is the end of one that was). */
 static int64_t write_ctl(struct call *c, struct handle *h, const char *buf, size_t len, struct err *e)
 {
 	AUTO(free) char *joined = NULL;
 	size_t tail = h->len;
 	char *last = memrchr(buf, '\n', len < CTL_MAX ? len : CTL_MAX);
+	bool full = is_buffer(len) || len == h->owed;
 
+	h->owed = 0;
 	if (!last && (len > CTL_MAX || tail + len > CTL_MAX))
 		return err_set(e, E2BIG, "a line of more than %d bytes", CTL_MAX);
 	joined = malloc(tail + len + 1);
@@ -488,7 +491,7 @@ static int64_t write_ctl(struct call *c, struct handle *h, const char *buf, size
 		memcpy(joined, h->buf, tail);
 	memcpy(joined + tail, buf, len);
 	joined[tail + len] = '\0';
-	size_t take = last ? (size_t)(last - buf) + 1 : tail || is_buffer(len) ? 0 : len;
+	size_t take = last ? (size_t)(last - buf) + 1 : tail || full ? 0 : len;
 	if (take) {
 		int64_t n = run_lines(c, h, joined, tail + take, e);
 
@@ -501,6 +504,7 @@ static int64_t write_ctl(struct call *c, struct handle *h, const char *buf, size
 	if (take == len || len > CTL_MAX) {	/* the rest comes again with the next write */
 		h->len = 0;
 		free(steal_ptr(&h->buf));
+		h->owed = full ? len - take : 0;
 		return (int64_t)take;
 	}
 	/* a line cut off waits for its rest */

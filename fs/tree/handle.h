@@ -16,6 +16,7 @@ struct handle {
 	size_t gathered_len;
 	struct who who;		/* of the thread who_tid, which opened it or wrote to it last */
 	pid_t who_tid;
+	size_t owed;		/* H_CTL: what was not taken of a full buffer; the program writes it next */
 	char *buf;		/* H_TEXT: the snapshot; H_DOC: the document; H_CTL: a line cut off (tail) */
 	size_t len;
 	uint64_t change;	/* change_no when the snapshot was made */

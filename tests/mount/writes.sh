@@ -45,6 +45,10 @@ stop.append(1)
 print(old)
 END
 )" 0
+# 128 KiB are taken as 655 lines, 655 lines and 72 bytes without a newline: not a command, the next buffer goes on with them
+for i in $(seq 1400); do printf '%-92s ram=64\n' "create wide$i vcpus=1"; done > "$WORK/wide"
+works "lines in buffers of 128 KiB that end within a line" dd if="$WORK/wide" of="$CLOUD/flavors/ctl" bs=128k
+is "... all came" "$(ls "$CLOUD/flavors" | grep -c wide)" 1400
 H=$(cut -c 1-8 ../admin/id)
 is "the host's table goes with the last network" "$(for i in 1 2 3 4 5 6; do
 	mkdir "../p$i"
