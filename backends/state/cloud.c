@@ -126,8 +126,8 @@ int host_list(struct db *db, host_fn *fn, void *arg, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
 		"SELECT o.id, o.name, h.why, h.enabled, h.maintenance, CASE WHEN o.status = 'ACTIVE' THEN h.up ELSE 0 END, h.simulated, h.vcpus, "
-		"h.ram, h.disk, h.vcpus_used, h.ram_used, h.disk_used FROM host_v h JOIN object o ON o.id = h.id "
-		"WHERE o.deleted = 0 AND o.status <> 'DRAFT' ORDER BY o.id");
+		"h.ram, h.disk, h.vcpus_used, h.ram_used, h.disk_used FROM host_v h CROSS JOIN object o "	/* hosts are few, objects many */
+		"WHERE o.id = h.id AND o.deleted = 0 AND o.status <> 'DRAFT' ORDER BY h.id");
 	int rc;
 
 	while ((rc = stmt_step(&s, e)) > 0) {

@@ -328,18 +328,27 @@ int column_get(struct db *db, const char *view, const char *column, int64_t id, 
 	return val_read(&s, 0, ret, e);
 }
 
-int column_set(struct db *db, const char *table, const char *column, int64_t id, const struct val *v, struct err *e)
+int columns_set(struct db *db, const char *table, const char *const *columns, const struct val *v, size_t n, int64_t id, struct err *e)
 {
-	char sql[128];
+	char sql[512];
+	size_t len = (size_t)snprintf(sql, sizeof sql, "UPDATE %s SET", table);
 
-	snprintf(sql, sizeof sql, "UPDATE %s SET %s = $2 WHERE id = $1", table, column);
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)snprintf(sql + len, sizeof sql - len, "%s %s = $%zu", i ? "," : "", columns[i], i + 2);
+	snprintf(sql + len, sizeof sql - len, " WHERE id = $1");
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
 	stmt_int(&s, 1, id);
-	if (v->kind == VAL_INT)
-		stmt_int(&s, 2, v->i);
-	else
-		stmt_text(&s, 2, v->kind == VAL_TEXT ? v->s : NULL);
+	for (size_t i = 0; i < n; i++)
+		if (v[i].kind == VAL_INT)
+			stmt_int(&s, (int)i + 2, v[i].i);
+		else
+			stmt_text(&s, (int)i + 2, v[i].kind == VAL_TEXT ? v[i].s : NULL);
 	return stmt_run(&s, e);
+}
+
+int column_set(struct db *db, const char *table, const char *column, int64_t id, const struct val *v, struct err *e)
+{
+	return columns_set(db, table, &column, v, 1, id, e);
 }
 
 int column_users(struct db *db, const char *table, const char *column, int64_t target, bool deleted, row_fn *fn, void *arg,
@@ -433,7 +442,8 @@ int task_insert(struct db *db, struct task_row *t, struct err *e)
 {
 	AUTO(stmt_done) struct stmt d = stmt_prepare(db, "DELETE FROM task WHERE object = $1");
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
-		"INSERT INTO task (object, verb, args, created, request, who, was) VALUES ($1, $2, $3, $4, $5, $6, $7)");
+		"INSERT INTO task (object, verb, args, created, request, who, was, parent, kind, tenant) "
+		"SELECT id, $2, $3, $4, $5, $6, $7, parent, kind, tenant FROM object WHERE id = $1");
 
 	stmt_int(&d, 1, t->object);
 	int rc = stmt_run(&d, e);
@@ -484,21 +494,31 @@ int task_delete(struct db *db, int64_t id, struct err *e)
 	return stmt_run(&s, e);
 }
 
+static int task_ask(struct db *db, const char *sql, int64_t a, int64_t b, int64_t *ret, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
+
+	if (a)
+		stmt_int(&s, 1, a);
+	if (b)
+		stmt_int(&s, 2, b);
+	return one_int(&s, 0, ret, e);
+}
+
 int task_count(struct db *db, int64_t parent, int kind, int64_t tenant, int64_t object, int64_t *running, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
-		object ? "SELECT count(*) FROM task WHERE object = $1" :
-		tenant ? "SELECT count(*) FROM task t JOIN object o ON o.id = t.object WHERE o.tenant = $1" :
-		parent == 1 && !kind ? "SELECT count(*) FROM task" :
-		"SELECT count(*) FROM task t JOIN object o ON o.id = t.object WHERE o.parent = $1 AND o.kind = $2");
+	return object ? task_ask(db, "SELECT count(*) FROM task WHERE object = $1", object, 0, running, e) :
+		tenant ? task_ask(db, "SELECT count(*) FROM task WHERE tenant = $1", tenant, 0, running, e) :
+		parent == 1 && !kind ? task_ask(db, "SELECT count(*) FROM task", 0, 0, running, e) :
+		task_ask(db, "SELECT count(*) FROM task WHERE parent = $1 AND kind = $2", parent, kind, running, e);
+}
 
-	if (object || tenant)
-		stmt_int(&s, 1, object ? object : tenant);
-	else if (parent != 1 || kind) {
-		stmt_int(&s, 1, parent);
-		stmt_int(&s, 2, kind);
-	}
-	return one_int(&s, 0, running, e);
+int task_any(struct db *db, int64_t parent, int kind, int64_t tenant, int64_t object, int64_t *ret, struct err *e)
+{
+	return object ? task_ask(db, "SELECT count(*) FROM task WHERE object = $1", object, 0, ret, e) :
+		tenant ? task_ask(db, "SELECT EXISTS (SELECT 1 FROM task WHERE tenant = $1)", tenant, 0, ret, e) :
+		parent == 1 && !kind ? task_ask(db, "SELECT EXISTS (SELECT 1 FROM task)", 0, 0, ret, e) :
+		task_ask(db, "SELECT EXISTS (SELECT 1 FROM task WHERE parent = $1 AND kind = $2)", parent, kind, ret, e);
 }
 
 int failed_list(struct db *db, int64_t parent, int kind, int64_t tenant, row_fn *fn, void *arg, struct err *e)
@@ -516,14 +536,26 @@ int failed_list(struct db *db, int64_t parent, int kind, int64_t tenant, row_fn 
 /* ---- history and events */
 
 #define HISTORY_MAX 1000	/* lines kept of an object */
+#define STEPS_MAX 100		/* ... of which the latest keep their steps */
 
-int history_add(struct db *db, int64_t object, const char *verb, const char *result, const char *request, const char *who,
-		int64_t duration_us, const char *detail, struct err *e)
+/* The line that has just left the latest `keep` of its object. */
+#define BEFORE "(SELECT id FROM history WHERE object = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)"
+
+static int history_trim(struct db *db, const char *sql, int64_t object, int keep, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "INSERT INTO history (object, at, verb, result, request, who, duration, detail) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
-	AUTO(stmt_done) struct stmt d = stmt_prepare(db, "DELETE FROM history WHERE object = $1 AND id <= "
-		"(SELECT id FROM history WHERE object = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)");
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
+
+	stmt_int(&s, 1, object);
+	stmt_int(&s, 2, keep);
+	return stmt_run(&s, e);
+}
+
+int history_add_task(struct db *db, int64_t object, const char *verb, const char *result, const char *request, const char *who,
+		     int64_t duration_us, const char *detail, const char *steps, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
+		"INSERT INTO history (object, at, verb, result, request, who, duration, detail, steps) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
 
 	stmt_int(&s, 1, object);
 	stmt_int(&s, 2, now_us());
@@ -533,24 +565,29 @@ int history_add(struct db *db, int64_t object, const char *verb, const char *res
 	stmt_text(&s, 6, who);
 	stmt_int(&s, 7, duration_us);
 	stmt_text(&s, 8, detail);
+	stmt_text(&s, 9, steps);
 	int rc = stmt_run(&s, e);
-	if (rc < 0 || db_last_id(db) % 64)	/* trimmed now and then: a scan of the object's lines */
-		return rc;
-	stmt_int(&d, 1, object);
-	stmt_int(&d, 2, HISTORY_MAX);
-	return stmt_run(&d, e);
+	if (rc == 0)
+		rc = history_trim(db, "UPDATE history SET steps = '' WHERE steps <> '' AND id = " BEFORE, object, STEPS_MAX, e);
+	return rc < 0 ? rc : history_trim(db, "DELETE FROM history WHERE id = " BEFORE, object, HISTORY_MAX, e);
+}
+
+int history_add(struct db *db, int64_t object, const char *verb, const char *result, const char *request, const char *who,
+		int64_t duration_us, const char *detail, struct err *e)
+{
+	return history_add_task(db, object, verb, result, request, who, duration_us, detail, "", e);
 }
 
 int history_list(struct db *db, int64_t object, history_fn *fn, void *arg, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
-		"SELECT at, verb, result, request, who, duration, detail FROM history WHERE object = $1 ORDER BY id");
+		"SELECT at, verb, result, request, who, duration, detail, steps FROM history WHERE object = $1 ORDER BY id");
 	int rc;
 
 	stmt_int(&s, 1, object);
 	while ((rc = stmt_step(&s, e)) > 0)
 		if (fn(arg, stmt_col_int(&s, 0), stmt_col_text(&s, 1), stmt_col_text(&s, 2), stmt_col_text(&s, 3),
-		       stmt_col_text(&s, 4), stmt_col_int(&s, 5), stmt_col_text(&s, 6)))
+		       stmt_col_text(&s, 4), stmt_col_int(&s, 5), stmt_col_text(&s, 6), stmt_col_text(&s, 7)))
 			return 0;
 	return rc;
 }

@@ -60,6 +60,8 @@ int row_delete(struct db *db, int64_t id, struct err *e);
  * description and protected. */
 int column_get(struct db *db, const char *view, const char *column, int64_t id, struct val *ret, struct err *e);
 int column_set(struct db *db, const char *table, const char *column, int64_t id, const struct val *v, struct err *e);
+/* Several of one row in one statement: what counts them is told once. */
+int columns_set(struct db *db, const char *table, const char *const *columns, const struct val *v, size_t n, int64_t id, struct err *e);
 /* Living objects whose `column` of `table` is `target`: fn for each. */
 int column_users(struct db *db, const char *table, const char *column, int64_t target, bool deleted, row_fn *fn, void *arg,
 		 struct err *e);
@@ -87,12 +89,17 @@ int task_delete(struct db *db, int64_t id, struct err *e);
 /* Tasks below a collection (kind > 0), a tenant (as an object and all in it) or an object: how many run, how many of the
  * objects ended in an error. */
 int task_count(struct db *db, int64_t parent, int kind, int64_t tenant, int64_t object, int64_t *running, struct err *e);
+/* The same, as 0 or 1 only, however many they are. */
+int task_any(struct db *db, int64_t parent, int kind, int64_t tenant, int64_t object, int64_t *ret, struct err *e);
 int failed_list(struct db *db, int64_t parent, int kind, int64_t tenant, row_fn *fn, void *arg, struct err *e);
 
 int history_add(struct db *db, int64_t object, const char *verb, const char *result, const char *request, const char *who,
 		int64_t duration_us, const char *detail, struct err *e);
+/* steps: lines of text; the latest tasks of an object keep theirs. */
+int history_add_task(struct db *db, int64_t object, const char *verb, const char *result, const char *request, const char *who,
+		     int64_t duration_us, const char *detail, const char *steps, struct err *e);
 typedef int history_fn(void *arg, int64_t at, const char *verb, const char *result, const char *request, const char *who,
-		       int64_t duration_us, const char *detail);
+		       int64_t duration_us, const char *detail, const char *steps);
 int history_list(struct db *db, int64_t object, history_fn *fn, void *arg, struct err *e);
 
 /* The events, as two kinds of append-only files: of everything (tenant 0) and of a tenant. */

@@ -159,6 +159,13 @@ static const char *const migrations[] = {
 "  WHERE name = 'cores';\n"
 "UPDATE usage SET used = (SELECT coalesce(sum(s.ram), 0) FROM server s JOIN object o ON o.id = s.id WHERE o.tenant = usage.tenant)\n"
 "  WHERE name = 'ram';\n",
+/* 3: whether anything runs below a collection or a tenant is one look at an index; the steps of finished tasks */
+"ALTER TABLE task ADD COLUMN parent INTEGER; ALTER TABLE task ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;\n"
+"ALTER TABLE task ADD COLUMN tenant INTEGER;\n"
+"UPDATE task SET parent = (SELECT parent FROM object WHERE id = object), kind = (SELECT kind FROM object WHERE id = object),\n"
+"  tenant = (SELECT tenant FROM object WHERE id = object);\n"
+"CREATE INDEX task_tenant ON task(tenant); CREATE INDEX task_parent ON task(parent, kind);\n"
+"ALTER TABLE history ADD COLUMN steps TEXT NOT NULL DEFAULT '';\n",
 };
 
 static int version(struct db *db, int64_t *ret, struct err *e)

@@ -259,8 +259,10 @@ static int create_server(struct call *c, struct obj *o, const struct args *a, st
 		return -e->code;
 	if (place(c, &n, &host, &schedule, e) < 0)
 		return -e->code;
-	if (obj_set_text(c, o, "schedule", schedule, e) < 0 || obj_set_int(c, o, "host", host, e) < 0 ||
-	    obj_set_int(c, o, "vcpus", n.vcpus, e) < 0 || obj_set_int(c, o, "ram", n.ram, e) < 0 || obj_set_int(c, o, "disk", n.disk, e) < 0)
+	const char *const columns[] = { "schedule", "host", "vcpus", "ram", "disk" };
+	const struct val v[] = { { .kind = VAL_TEXT, .s = schedule }, { .kind = VAL_INT, .i = host }, { .kind = VAL_INT, .i = n.vcpus },
+				 { .kind = VAL_INT, .i = n.ram }, { .kind = VAL_INT, .i = n.disk } };
+	if (columns_set(c->db, "server", columns, v, ARRAY_LEN(v), o->row.id, e) < 0)
 		return -e->code;
 	return copy_key(c, o, e) < 0 ? -e->code : make_ports(c, o, e);
 }

@@ -84,7 +84,9 @@ void call_end(struct call *c)
 
 static struct change *add(struct call *c, const struct obj *o, unsigned what)
 {
-	for (size_t i = 0; i < c->n_changes && !(what & CH_GONE); i++)
+	bool there = c->n_changes && o->row.id <= c->last_changed && !(what & CH_GONE);
+
+	for (size_t i = c->n_changes; there && i-- > 0; )	/* what came last is asked for most */
 		if (c->changes[i].row == o->row.id && !(c->changes[i].what & CH_GONE)) {
 			c->changes[i].what |= what;
 			return &c->changes[i];
@@ -93,6 +95,8 @@ static struct change *add(struct call *c, const struct obj *o, unsigned what)
 	if (!ch)
 		return NULL;
 	c->changes = ch;
+	if (!c->n_changes || o->row.id > c->last_changed)
+		c->last_changed = o->row.id;
 	ch[c->n_changes] = (struct change){ .row = o->row.id, .parent = o->row.parent, .tenant = o->row.tenant,
 		.kind = o->kind->no, .what = what };
 	return &ch[c->n_changes++];

@@ -87,10 +87,11 @@ static int show_error(struct call *c, const struct obj *o, FILE *out, struct err
 }
 
 static int show_history_line(void *arg, int64_t at, const char *verb, const char *result, const char *request, const char *who,
-			     int64_t duration_us, const char *detail)
+			     int64_t duration_us, const char *detail, const char *steps)
 {
 	FILE *out = arg;
 
+	fputs(steps, out);
 	put_time(out, at);
 	fprintf(out, " %s %s user=%s request=%s duration=%.3fs%s%s\n", verb, result, who, request, (double)duration_us / 1e6,
 		*detail ? " " : "", detail);

@@ -190,6 +190,7 @@ struct call {
 	char request[REQUEST_LEN];
 	struct change *changes;	/* what to tell once it is committed */
 	size_t n_changes;
+	int64_t last_changed;	/* no object with a higher row is among them */
 	bool new_tasks;
 	int64_t *cancel;	/* objects whose running task is superseded */
 	size_t n_cancel;

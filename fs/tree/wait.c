@@ -78,7 +78,7 @@ static void judge_object(struct call *c, const struct parked *p, struct verdict 
 		return;
 	}
 	if (rc > 0)
-		rc = task_count(c->db, 0, 0, 0, r.id, &running, &v->err);
+		rc = task_any(c->db, 0, 0, 0, r.id, &running, &v->err);
 	v->done = rc < 0 || (!running && !r.deleted);
 	if (rc < 0 || !v->done)
 		return;
@@ -97,7 +97,7 @@ static void judge_many(struct call *c, const struct parked *p, struct verdict *v
 {
 	bool coll = p->n.file >= NF_COLL_FILE, root = !coll && p->of.id == ROOT_ROW, wide = is_wide(c->fs, p);
 	int64_t running = 0;
-	int rc = task_count(c->db, p->of.id, coll && !wide ? p->n.kind : 0, coll || root ? 0 : p->of.id, 0, &running, &v->err);
+	int rc = task_any(c->db, p->of.id, coll && !wide ? p->n.kind : 0, coll || root ? 0 : p->of.id, 0, &running, &v->err);
 
 	v->done = rc < 0 || !running;
 	if (rc < 0 || !v->done)
@@ -132,7 +132,7 @@ static void judge_status(struct call *c, const struct parked *p, struct verdict 
 		err_set(&v->err, ENOENT, "it was deleted before it was %s", want);
 	else if (rc > 0 && strcmp(r.status, want) == 0)
 		snprintf(v->text, sizeof v->text, "%s\n", want);
-	else if (rc > 0 && *r.failed && task_count(c->db, 0, 0, 0, r.id, &running, &v->err) == 0 && !running)
+	else if (rc > 0 && *r.failed && task_any(c->db, 0, 0, 0, r.id, &running, &v->err) == 0 && !running)
 		name_failed(&v->err, &r);
 	else
 		v->done = rc < 0;
@@ -255,10 +255,12 @@ static bool concerns(struct fs *fs, const struct parked *p, const struct change 
 {
 	const struct file *f = node_file(fs, p->n);
 
-	if (is_wide(fs, p))
+	if (f && strcmp(f->name, "events-follow") == 0)
 		return true;
+	if (is_wide(fs, p))
+		return ch->what & CH_TASK;
 	if (f && p->n.file >= NF_COLL_FILE)
-		return ch->parent == p->of.id && ch->kind == p->n.kind;
+		return ch->what & CH_TASK && ch->parent == p->of.id && ch->kind == p->n.kind;
 	return ch->row == p->of.id || ch->tenant == p->of.id;
 }
 

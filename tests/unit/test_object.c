@@ -275,6 +275,14 @@ static void an_object_has_one_task(void)
 	CHECK_INT(running, 2);
 	CHECK_INT(task_count(db, 1, 0, 0, 0, &running, &e), 0);
 	CHECK_INT(running, 2);
+	CHECK_INT(task_any(db, 1, TENANT, 0, 0, &running, &e), 0);
+	CHECK_INT(running, 1);
+	CHECK_INT(task_any(db, 0, 0, a, 0, &running, &e), 0);
+	CHECK_INT(running, 1);
+	CHECK_INT(task_any(db, a, KEY, 0, 0, &running, &e), 0);
+	CHECK_INT(running, 1);
+	CHECK_INT(task_any(db, a, SERVER, 0, 0, &running, &e), 0);
+	CHECK_INT(running, 0);
 	CHECK_INT(task_delete(db, t.id, &e), 0);
 	CHECK_INT(task_count(db, 0, 0, 0, b, &running, &e), 0);
 	CHECK_INT(running, 0);
@@ -282,23 +290,29 @@ static void an_object_has_one_task(void)
 }
 
 static int count_history(void *arg, int64_t at, const char *verb, const char *result, const char *request, const char *who,
-			 int64_t duration_us, const char *detail)
+			 int64_t duration_us, const char *detail, const char *steps)
 {
-	++*(int *)arg;
+	int *n = arg;
+
+	n[0]++;
+	n[1] += *steps != 0;
 	return 0;
 }
 
 static void history_is_bounded(void)
 {
-	int n = 0;
+	int n[2] = { 0 }, other[2] = { 0 };
 
 	begin();
-	int64_t a = make_tenant("a");
+	int64_t a = make_tenant("a"), b = make_tenant("b");
+	CHECK_INT(history_add_task(db, b, "start", "ok", "req", "root", 0, "", "x\n", &e), 0);
 	for (int i = 0; i < 1500; i++)
-		CHECK_INT(history_add(db, a, "start", "ok", "req", "root", 0, "", &e), 0);
-	CHECK_INT(history_list(db, a, count_history, &n, &e), 0);
-	if (n < 1000 || n > 1064)
-		CHECK_FAIL("%d lines are kept", n);
+		CHECK_INT(history_add_task(db, a, "start", "ok", "req", "root", 0, "", i % 2 ? "boot\n" : "", &e), 0);
+	CHECK_INT(history_list(db, a, count_history, n, &e), 0);
+	CHECK_INT(n[0], 1000);
+	CHECK_INT(n[1], 50);
+	CHECK_INT(history_list(db, b, count_history, other, &e), 0);
+	CHECK_INT(other[1], 1);
 	end();
 }
 
