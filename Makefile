@@ -150,7 +150,8 @@ check-san: all guest
 
 .PHONY: bench
 bench: all guest
-	@if [ -e tests/bench/run.sh ]; then bash tests/bench/run.sh; else echo "there are no benchmarks yet (tests/bench/run.sh)"; fi
+	@B='$(abspath $(O))' bash tests/bench/run.sh
+	@BENCH='$(abspath $(O))/bench' bash tests/bench/guest.sh
 
 # What documents say of the program's tables is printed by the program: docs/tree.md, and the settings in docs/operating.md.
 .PHONY: docs

@@ -1,9 +1,11 @@
 /* What the benchmarks compare with, and what shells are too slow for.
  *   probe commit DIR N        one SQLite FULL commit of as many pages as a write of a value, N times: microseconds each
  *   probe write N FILE...     a process a file: open, write, close N times; microseconds each over all files together
- *   probe domains N           resident KiB of a libvirt client with N test domains */
+ *   probe domains N           resident KiB of a libvirt client with N test domains
+ *   probe embed ROOT XML BASE DISK N   N times: qemu-img makes DISK over BASE, libvirt's embedded driver creates the domain; microseconds a line */
 #include <fcntl.h>
 #include <libvirt/libvirt.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +97,50 @@ static int domains(int n)
 	return 0;
 }
 
+static void *run_events(void *arg)
+{
+	while (virEventRunDefaultImpl() == 0)
+		;
+	return NULL;
+}
+
+static int overlay(const char *base, const char *disk)
+{
+	int status;
+
+	unlink(disk);
+	if (fork() == 0) {
+		freopen("/dev/null", "w", stdout);
+		execlp("qemu-img", "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", disk, NULL);
+		_exit(127);
+	}
+	return wait(&status) < 0 || status;
+}
+
+static int embed(const char *root, const char *file, const char *base, const char *disk, int n)
+{
+	char uri[512], *xml = calloc(1, 1 << 20);
+	FILE *f = fopen(file, "r");
+	pthread_t events;
+
+	if (!f || !xml || !fread(xml, 1, (1 << 20) - 1, f) || virEventRegisterDefaultImpl() < 0 || pthread_create(&events, NULL, run_events, NULL))
+		return 1;
+	snprintf(uri, sizeof uri, "qemu:///embed?root=%s", root);
+	virConnectPtr c = virConnectOpen(uri);
+	for (int i = 0; c && i < n; i++) {
+		double t = now_us();
+		virDomainPtr d = overlay(base, disk) ? NULL : virDomainCreateXML(c, xml, 0);
+
+		if (!d)
+			return 1;
+		printf("%.0f\n", now_us() - t);
+		fflush(stdout);
+		virDomainDestroy(d);
+		virDomainFree(d);
+	}
+	return c ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && strcmp(argv[1], "commit") == 0)
@@ -103,5 +149,7 @@ int main(int argc, char **argv)
 		return write_files(atoi(argv[2]), argv + 3);
 	if (argc == 3 && strcmp(argv[1], "domains") == 0)
 		return domains(atoi(argv[2]));
+	if (argc == 7 && strcmp(argv[1], "embed") == 0)
+		return embed(argv[2], argv[3], argv[4], argv[5], atoi(argv[6]));
 	return 2;
 }

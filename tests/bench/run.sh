@@ -10,7 +10,7 @@ if [ -z "${CFS_ALONE:-}" ]; then
 	mkdir -p "$B/bench"
 	CC=${CC:-gcc}
 	$CC -O2 -DFUSE_USE_VERSION=314 -D_GNU_SOURCE -o "$B/bench/memfs" "$here/memfs.c" $(pkg-config --cflags --libs fuse3) -pthread || exit 2
-	$CC -O2 -D_GNU_SOURCE -o "$B/bench/probe" "$here/probe.c" $(pkg-config --cflags --libs libvirt sqlite3) || exit 2
+	$CC -O2 -D_GNU_SOURCE -pthread -o "$B/bench/probe" "$here/probe.c" $(pkg-config --cflags --libs libvirt sqlite3) || exit 2
 	export BENCH=$(cd "$B/bench" && pwd) CIRRUSFS=${CIRRUSFS:-$(cd "$B" && pwd)/cirrusfs}
 	taskset -cp 0 $$ > /dev/null	# all of it, both sides
 fi
