@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
@@ -16,6 +17,7 @@
 #include "../backends/base/spawn.h"
 #include "../backends/state/cloud.h"
 #include "compute/hosts.h"
+#include "compute/imds_cloud.h"
 #include "network/network.h"
 #include "metrics.h"
 #include "tree/ctl.h"
@@ -23,6 +25,7 @@
 #include "tree/scratch.h"
 #include "tree/session.h"
 #include "tree/tasks.h"
+#include "tree/value.h"
 
 /* ---- names on this machine */
 
@@ -256,6 +259,32 @@ static int store_hash(struct cloud *c, struct err *e)
 	return 0;
 }
 
+/* 32 bytes nobody else knows, made once. */
+static int store_secret(struct cloud *c, struct err *e)
+{
+	AUTO(call_end) struct call call = { 0 };
+	AUTO(free) char *text = NULL;
+	AUTO(free) char *bytes = NULL;
+	size_t len = 0;
+
+	if (call_begin(&c->fs, &call, e) < 0 || meta_get(call.db, "secret", &text, e) < 0)
+		return -e->code;
+	if (*text && !(bytes = base64_decode(text, &len, e)))
+		return -e->code;
+	if (len == sizeof c->secret) {
+		memcpy(c->secret, bytes, len);
+		return 0;
+	}
+	free(steal_ptr(&text));
+	if (getrandom(c->secret, sizeof c->secret, 0) != sizeof c->secret || !(text = base64_encode(c->secret, sizeof c->secret)))
+		return err_set(e, errno, "make the store's secret: %m");
+	if (call_write(&call, e) < 0 || meta_set(call.db, "secret", text, e) < 0)
+		return -e->code;
+	int rc = tx_commit(&call.tx, e);
+	call.db = NULL;
+	return rc;
+}
+
 static void fs_init(struct cloud *c)
 {
 	struct fs *fs = &c->fs;
@@ -323,7 +352,8 @@ int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 	c->fs.health = health;
 	c->fs.metrics = metrics_show;
 	if (sessions_init(&c->fs, e) < 0 || scratch_init(&c->fs, e) < 0 || waits_init(&c->fs, e) < 0 ||
-	    state_open(state, create, &c->fs.state, e) < 0 || (create && fill(c, e) < 0) || store_hash(c, e) < 0)
+	    state_open(state, create, &c->fs.state, e) < 0 || (create && fill(c, e) < 0) || store_hash(c, e) < 0 ||
+	    store_secret(c, e) < 0)
 		return -e->code;
 	*ret = steal_ptr(&c);
 	return 0;
@@ -331,7 +361,7 @@ int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 
 int cloud_start(struct cloud *c, struct err *e)
 {
-	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0)
+	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0 || imds_start(c, e) < 0)
 		return -e->code;
 	if (pthread_create(&c->networks, NULL, networks_start, c) != 0)
 		return err_set(e, EAGAIN, "start a thread: %m");
@@ -345,6 +375,7 @@ void cloud_stop(struct cloud *c)
 	tasks_stop(&c->fs, 20000);
 	pthread_join(c->networks, NULL);
 	hosts_stop(c);
+	imds_stop(c);
 	notify_stop(&c->fs);
 	drop_run(c);
 }

@@ -8,6 +8,7 @@
 #include "tree/tree.h"
 
 struct hosts;
+struct http;
 
 struct cloud {
 	struct fs fs;
@@ -17,6 +18,8 @@ struct cloud {
 	char data[96];		/* run/store: the store, by a path that guests' user can walk */
 	int lock;		/* fd of STORE/lock; its lock says who holds the store */
 	struct hosts *hosts;
+	struct http *http;	/* the metadata service of all networks */
+	unsigned char secret[32];	/* of the store: guests' random seeds are made of it */
 	pthread_t networks;	/* brings them up at start */
 };
 

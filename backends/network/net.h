@@ -60,6 +60,12 @@ int net_down(const struct net_spec *n, struct err *e);
 /* Removes the host's table once no network of this store is left. */
 int net_host_down(const char *nft_table, struct err *e);
 
+/* A socket that listens on 169.254.169.254:80 inside the namespace; the caller's to close.  An open one keeps a namespace alive whose name
+ * is gone.  *mark: what tells the namespace from a later one of that name. */
+int net_listen(const char *netns, int *ret, uint64_t *mark, struct err *e);
+/* The mark of the namespace that has the name now; 0: there is none. */
+uint64_t net_mark(const char *netns);
+
 /* A persistent tap in the host's namespace that `user` may open, down.  0 when it is there already. */
 int tap_create(const char *tap, const char *user, unsigned mtu, struct err *e);
 /* Moves it into the namespace (from the host's), enslaves it to the bridge and sets it up, with the filter that lets only

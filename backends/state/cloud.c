@@ -112,6 +112,19 @@ int port_set(struct db *db, int64_t id, int64_t network, int64_t subnet, int64_t
 	return stmt_run(&s, e);
 }
 
+int port_owner(struct db *db, int64_t network, const char *address, int64_t *server, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT p.server FROM port p JOIN object o ON o.id = p.server "
+		"WHERE p.network = $1 AND p.address = $2 AND o.deleted = 0");
+
+	stmt_int(&s, 1, network);
+	stmt_text(&s, 2, address);
+	int rc = stmt_step(&s, e);
+	if (rc > 0)
+		*server = stmt_col_int(&s, 0);
+	return rc;
+}
+
 int port_address_free(struct db *db, int64_t network, const char *address, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT 1 FROM port WHERE network = $1 AND address = $2");

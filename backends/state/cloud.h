@@ -24,6 +24,8 @@ typedef int port_fn(void *arg, const struct port_row *p);
 int port_list(struct db *db, int64_t server, int64_t network, port_fn *fn, void *arg, struct err *e);
 int port_set(struct db *db, int64_t id, int64_t network, int64_t subnet, int64_t server, int nic, const char *mac, const char *address,
 	     struct err *e);
+/* 1 and *server: whose port has that address in that network, unless the server is being deleted. */
+int port_owner(struct db *db, int64_t network, const char *address, int64_t *server, struct err *e);
 /* 1: nobody has it in this network. */
 int port_address_free(struct db *db, int64_t network, const char *address, struct err *e);
 

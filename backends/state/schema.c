@@ -166,6 +166,9 @@ static const char *const migrations[] = {
 "  tenant = (SELECT tenant FROM object WHERE id = object);\n"
 "CREATE INDEX task_tenant ON task(tenant); CREATE INDEX task_parent ON task(parent, kind);\n"
 "ALTER TABLE history ADD COLUMN steps TEXT NOT NULL DEFAULT '';\n",
+/* 4: what a guest was given of its key outlives the key; the password it tells back */
+"ALTER TABLE server ADD COLUMN key_name TEXT; ALTER TABLE server ADD COLUMN password TEXT;\n"
+"UPDATE server SET key_name = (SELECT name FROM object WHERE id = server.key) WHERE key_data IS NOT NULL;\n",
 };
 
 static int version(struct db *db, int64_t *ret, struct err *e)

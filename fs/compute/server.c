@@ -10,6 +10,7 @@
 #include "../image/image.h"
 #include "../network/network.h"
 #include "../tree/value.h"
+#include "imds_cloud.h"
 #include "place.h"
 
 /* ---- NICs: `network=N[,address=A]`, in order */
@@ -237,7 +238,7 @@ static int copy_key(struct call *c, struct obj *o, struct err *e)
 		return 0;
 	if (obj_by_id(c, id, &key, e) < 0 || obj_text(c, &key, "data", &data, e) < 0)
 		return -e->code;
-	return obj_set_text(c, o, "key_data", data, e);
+	return obj_set_text(c, o, "key_data", data, e) < 0 ? -e->code : obj_set_text(c, o, "key_name", key.row.name, e);
 }
 
 static int create_server(struct call *c, struct obj *o, const struct args *a, struct err *e)
@@ -329,6 +330,7 @@ static const struct file server_files[] = {
 	{ "launched", .type = T_TIME, .column = "launched", .help = "when it first ran" },
 	{ "schedule", .flags = F_LIST, .type = T_TEXT, .column = "schedule", .help = "a line per host: why it was or was not chosen" },
 	{ "console.log", .flags = F_STREAM, .stream = &console_stream, .help = "what the guest wrote to its serial port; grows" },
+	{ "imds", .flags = F_DIR, .tree = &imds_tree, .help = "what its guest sees at 169.254.169.254, with `log` of what it asked for; dated versions are answered, not listed" },
 	{ "networks", .flags = F_DIR, .links = &network_links, .help = "links to its networks; ln -sr adds one to a draft" },
 	{ 0 }
 };

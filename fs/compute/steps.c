@@ -13,7 +13,10 @@
 #include "../image/image.h"
 #include "../network/network.h"
 #include "hosts.h"
+#include "imds_cloud.h"
 #include "server.h"
+
+#define DRIVE "config-drive.iso"
 
 struct ports {
 	struct port_row v[64];
@@ -106,6 +109,25 @@ static int step_disk(struct task *t, struct err *e)
 	return rc < 0 ? rc : disk_overlay(disk, base, format, (uint64_t)j.disk << 30, e);
 }
 
+/* Made anew at every start, with what its metadata are by then. */
+static int step_drive(struct task *t, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	char path[300];
+	struct job j;
+	int rc = job_load(t, &j, e);
+
+	if (rc || j.simulated || !is_off(&j))
+		return rc;
+	server_path(j.cl, t->obj.row.id, DRIVE, path, sizeof path);
+	rc = call_begin(t->fs, &c, e);
+	if (rc == 0)
+		rc = imds_wants_drive(&c, &t->obj, e);
+	if (rc > 0)
+		return imds_write_drive(&c, &t->obj, path, e);
+	return rc == 0 && unlink(path) < 0 && errno != ENOENT ? err_set(e, errno, "remove %s: %m", path) : rc;
+}
+
 /* The taps are made in the host's namespace, where libvirt opens them; plugging moves them. */
 static int make_taps(struct job *j, char taps[][16], struct err *e)
 {
@@ -122,7 +144,7 @@ static int make_taps(struct job *j, char taps[][16], struct err *e)
 
 static int step_define(struct task *t, struct err *e)
 {
-	char disk[300], log[300], taps[64][16];
+	char disk[300], drive[300], log[300], taps[64][16];
 	struct guest_nic nics[64];
 	const char *virt;
 	struct job j;
@@ -135,9 +157,10 @@ static int step_define(struct task *t, struct err *e)
 		return 1;
 	server_path(j.cl, t->obj.row.id, "disk.qcow2", disk, sizeof disk);
 	server_path(j.cl, t->obj.row.id, "console.log", log, sizeof log);
-	struct guest_disk d = { .path = disk, .format = "qcow2" };
+	server_path(j.cl, t->obj.row.id, DRIVE, drive, sizeof drive);
+	const struct guest_disk disks[] = { { .path = disk, .format = "qcow2" }, { .path = drive, .format = "raw", .cdrom = true } };
 	struct guest_spec spec = { .name = j.name, .uuid = t->obj.row.uuid, .hostname = t->obj.row.name, .vcpus = (unsigned)j.vcpus,
-		.ram_mib = (uint64_t)j.ram, .virt_type = virt ? virt : "qemu", .disks = &d, .n_disks = 1, .nics = nics, .console_log = log };
+		.ram_mib = (uint64_t)j.ram, .virt_type = virt ? virt : "qemu", .disks = disks, .n_disks = access(drive, F_OK) == 0 ? 2 : 1, .nics = nics, .console_log = log };
 	if (j.simulated) {
 		spec.n_disks = 0;
 		spec.console_log = NULL;
@@ -303,7 +326,7 @@ static int step_remove_files(struct task *t, struct err *e)
 
 /* ---- the lists */
 
-#define START { "host", step_host }, { "network", step_network }, { "disk", step_disk }, { "define", step_define }, { "plug", step_plug }, \
+#define START { "host", step_host }, { "network", step_network }, { "disk", step_disk }, { "drive", step_drive }, { "define", step_define }, { "plug", step_plug }, \
 	{ "boot", step_boot }
 
 const struct step server_create_steps[] = { START, { 0 } };

@@ -12,6 +12,7 @@
 #include "../../backends/base/log.h"
 #include "../../backends/base/spawn.h"
 #include "../../backends/network/net.h"
+#include "../compute/imds_cloud.h"
 #include "../tree/node.h"
 #include "../tree/tasks.h"
 #include "../tree/value.h"
@@ -316,6 +317,8 @@ static int up_locked(struct cloud *cl, int64_t network, struct err *e)
 		rc = err_set(e, errno, "make %s: %m", p.dir);
 	if (rc == 0)
 		rc = net_up(&p.spec, e);
+	if (rc == 0)
+		rc = imds_listen(cl, network, e);
 	plan_free(&p);
 	return rc;
 }
@@ -347,6 +350,7 @@ static int step_down(struct task *t, struct err *e)
 	if (rc < 0 || held)
 		return rc < 0 ? rc : 1;		/* its servers go first */
 	plan_names(&p, cl, t->obj.row.id);
+	imds_unlisten(cl, t->obj.row.id);
 	rc = net_down(&p.spec, e);
 	if (rc == 0 && rmdir(p.dir) < 0 && errno != ENOENT && errno != ENOTEMPTY)
 		log_warn("remove %s: %m", p.dir);

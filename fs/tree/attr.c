@@ -165,6 +165,8 @@ static int show_any(struct call *c, struct node n, const struct file *f, FILE *o
 		return -e->code;
 	if (f->type == T_DOC && strcmp(f->name, "spec") == 0)
 		return has_collections(c->fs, k) ? tree_spec_show(c, &o, out, e) : spec_show(c, &o, out, e);
+	if (f->tree)
+		return f->tree->show(c, &o, n.sub, out, e);
 	if (!f->show && !f->column && strcmp(f->name, "json") == 0)
 		return json_show(c, &o, out, e);
 	return show_value(c, &o, f, out, e);
@@ -182,8 +184,8 @@ int attr_show(struct call *c, struct node n, char **ret, size_t *len, struct err
 	__fsetlocking(out, FSETLOCKING_BYCALLER);	/* nobody else has it */
 	int rc = f ? show_any(c, n, f, out, e) : err_set(e, ENOENT, "no such file");
 	fflush(out);
-	/* a document is as it was written; everything else ends with a newline, and is only that when there is no value */
-	if (rc == 0 && f->type != T_DOC && (!size || s[size - 1] != '\n'))
+	/* a document is as it was written, and so is what a tree shows; everything else ends with a newline, and is only that when there is no value */
+	if (rc == 0 && f->type != T_DOC && !f->tree && (!size || s[size - 1] != '\n'))
 		putc('\n', out);
 	fclose(out);
 	if (rc < 0)

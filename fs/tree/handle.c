@@ -129,10 +129,11 @@ static int file_size(struct call *c, struct node n, const struct file *f, const 
 		a->size = w ? len : HIDDEN_SIZE;
 		return rc;
 	}
-	if (f->flags & (F_STREAM | F_BYTES)) {
+	const struct stream *stream = node_stream(c->fs, n);
+	if (stream || f->flags & F_BYTES) {
 		rc = obj_by_id(c, n.row, &o, e);
 		if (rc == 0)
-			rc = f->flags & F_STREAM ? f->stream->size(c, &o, &size, e) : f->bytes->size(c, &o, &size, e);
+			rc = stream ? stream->size(c, &o, &size, e) : f->bytes->size(c, &o, &size, e);
 		a->size = (uint64_t)size;
 		return rc;
 	}
@@ -267,7 +268,7 @@ static enum handle_type type_of(struct fs *fs, struct node n)
 		return H_SCRATCH;
 	if (n.kind == NK_STATUS || (f->flags & F_HIDDEN && (strcmp(f->name, "wait") == 0 || strcmp(f->name, "events-follow") == 0)))
 		return H_WAIT;
-	if (f->flags & F_STREAM)
+	if (node_stream(fs, n))
 		return H_STREAM;
 	if (f->flags & F_BYTES)
 		return H_BYTES;
@@ -352,7 +353,7 @@ int handle_open(struct call *c, struct node n, int flags, const struct who *w, s
 
 static int read_stream(struct call *c, struct handle *h, int64_t off, size_t size, size_t *len, char **owned, struct err *e)
 {
-	const struct file *f = node_file(c->fs, h->n);
+	const struct stream *stream = node_stream(c->fs, h->n);
 	AUTO(free) char *buf = malloc(size ? size : 1);
 	struct obj o;
 
@@ -360,7 +361,7 @@ static int read_stream(struct call *c, struct handle *h, int64_t off, size_t siz
 		return err_set(e, ENOMEM, "%m");
 	if (obj_by_id(c, h->n.row, &o, e) < 0)
 		return -e->code;
-	int64_t n = f->stream->read(c, &o, off, buf, size, e);
+	int64_t n = stream->read(c, &o, off, buf, size, e);
 	if (n < 0)
 		return (int)n;
 	*len = (size_t)n;

@@ -6,16 +6,25 @@
 
 #define ROW_BITS 46
 #define ROW_MASK ((INT64_C(1) << ROW_BITS) - 1)
+#define OBJECT_BITS 34
+#define OBJECT_MASK ((INT64_C(1) << OBJECT_BITS) - 1)
 
 uint64_t node_ino(struct node n)
 {
-	return (uint64_t)n.by_id << 62 | (uint64_t)n.kind << 54 | (uint64_t)n.file << ROW_BITS | (uint64_t)(n.row & ROW_MASK);
+	return (uint64_t)n.by_id << 62 | (uint64_t)n.kind << 54 | (uint64_t)n.file << ROW_BITS |
+		(uint64_t)n.sub << OBJECT_BITS | (uint64_t)(n.row & ROW_MASK);
 }
 
 struct node node_of(uint64_t ino)
 {
-	return (struct node){ .by_id = ino >> 62 & 1, .kind = (uint8_t)(ino >> 54), .file = (uint8_t)(ino >> ROW_BITS),
+	struct node n = { .by_id = ino >> 62 & 1, .kind = (uint8_t)(ino >> 54), .file = (uint8_t)(ino >> ROW_BITS),
 		.row = (int64_t)(ino & ROW_MASK) };
+
+	if (n.kind < NK_STATUS && n.file >= NF_KIND && n.file < NF_GROUP) {
+		n.sub = (uint16_t)(n.row >> OBJECT_BITS);
+		n.row &= OBJECT_MASK;
+	}
+	return n;
 }
 
 static const struct file *file_at(const struct file *files, unsigned i)
@@ -78,7 +87,17 @@ enum node_type node_type(struct fs *fs, struct node n)
 	const struct file *f = node_file(fs, n);
 	if (!f)
 		return N_NONE;
-	return n.file >= NF_VIEW_FILE ? N_VIEW_FILE : n.file >= NF_COLL_FILE ? N_COLL_FILE : f->flags & F_DIR ? N_LINKS : N_FILE;
+	return n.file >= NF_VIEW_FILE ? N_VIEW_FILE : n.file >= NF_COLL_FILE ? N_COLL_FILE : !(f->flags & F_DIR) ? N_FILE :
+		!f->tree ? N_LINKS : f->tree->is_dir(n.sub) ? N_TREE : N_TREE_FILE;
+}
+
+const struct stream *node_stream(struct fs *fs, struct node n)
+{
+	const struct file *f = node_file(fs, n);
+
+	if (f && f->tree)
+		return n.sub && f->tree->stream ? f->tree->stream(n.sub) : NULL;
+	return f ? f->stream : NULL;
 }
 
 bool node_is_dir(struct fs *fs, struct node n)
@@ -86,7 +105,7 @@ bool node_is_dir(struct fs *fs, struct node n)
 	switch (node_type(fs, n)) {
 	case N_OBJECT:
 		return !(node_kind(fs, n)->flags & K_FILE);
-	case N_GROUP: case N_LINKS: case N_LINK_DIR: case N_COLLECTION: case N_BY_ID: case N_WAIT_FOR: case N_VIEW:
+	case N_GROUP: case N_LINKS: case N_LINK_DIR: case N_TREE: case N_COLLECTION: case N_BY_ID: case N_WAIT_FOR: case N_VIEW:
 		return true;
 	default:
 		return false;
@@ -107,7 +126,7 @@ bool node_told(struct fs *fs, struct node n)
 
 bool file_is_live(const struct file *f)
 {
-	return f->flags & (F_LIVE | F_STREAM | F_HIDDEN | F_BYTES);
+	return f->flags & (F_LIVE | F_STREAM | F_HIDDEN | F_BYTES) || f->tree;
 }
 
 /* ---- groups: files named "dir/name" stand in a directory of their object */
@@ -268,6 +287,36 @@ static int links_lookup(struct call *c, struct node dir, const struct links *l, 
 	return 0;
 }
 
+struct find_sub {
+	const char *name;
+	unsigned no;
+};
+
+static int match_sub(void *arg, const char *name, unsigned no, bool hidden)
+{
+	struct find_sub *f = arg;
+
+	if (strcmp(name, f->name) != 0)
+		return 0;
+	f->no = no;
+	return 1;
+}
+
+static int tree_lookup(struct call *c, struct node dir, const char *name, struct node *ret, struct err *e)
+{
+	struct find_sub f = { .name = name };
+	struct obj o;
+	int rc = obj_by_id(c, dir.row, &o, e);
+
+	if (rc == 0)
+		rc = node_file(c->fs, dir)->tree->each(c, &o, dir.sub, match_sub, &f, e);
+	if (rc < 0)
+		return rc;
+	*ret = dir;
+	ret->sub = (uint16_t)f.no;
+	return f.no ? 0 : err_set(e, ENOENT, "no '%s' here", name);
+}
+
 const struct links *links_by_no(struct fs *fs, uint8_t no)
 {
 	for (const struct kind *const *k = fs->kinds; *k; k++)
@@ -402,6 +451,8 @@ int node_lookup(struct call *c, struct node dir, const char *name, struct node *
 	}
 	case N_LINKS:
 		return links_lookup(c, dir, node_file(c->fs, dir)->links, dir.row, 0, name, ret, e);
+	case N_TREE:
+		return tree_lookup(c, dir, name, ret, e);
 	case N_LINK_DIR:
 		return links_lookup(c, dir, links_by_no(c->fs, dir.file), dir.row >> TENANT_BITS, dir.row & ((1 << TENANT_BITS) - 1), name,
 				    ret, e);

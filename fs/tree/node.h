@@ -1,5 +1,6 @@
 /* A node of the tree is a value packed into the 64-bit inode number: top bit 0, by-id bit, kind 8, file 8, row 46.  Nothing is
- * allocated for it and nothing has to be forgotten; the root is 1 (kind 0, file 0, row 1). */
+ * allocated for it and nothing has to be forgotten; the root is 1 (kind 0, file 0, row 1).  Of an object's file the upper 12 bits of row
+ * are `sub`, which is not 0 below a subtree only; 34 bits are objects enough. */
 #pragma once
 
 #include "tree.h"
@@ -7,6 +8,7 @@
 struct node {
 	bool by_id;		/* reached through by-id: another inode than by name, so that neither moves the other */
 	uint8_t kind, file;
+	uint16_t sub;		/* what is below a subtree (tree.h): its number there */
 	int64_t row;		/* of the object; of a collection: its parent's */
 };
 
@@ -26,7 +28,7 @@ enum node_kind {		/* kinds of nodes that belong to no kind of object */
 	NK_LINK,		/* file is links->no, row the link's */
 	NK_SCRATCH,		/* row counts up */
 };
-enum node_type { N_NONE, N_OBJECT, N_FILE, N_GROUP, N_LINKS, N_LINK_DIR, N_LINK, N_COLLECTION, N_COLL_FILE, N_BY_ID, N_WAIT_FOR,
+enum node_type { N_NONE, N_OBJECT, N_FILE, N_GROUP, N_LINKS, N_LINK_DIR, N_LINK, N_TREE, N_TREE_FILE, N_COLLECTION, N_COLL_FILE, N_BY_ID, N_WAIT_FOR,
 	N_STATUS, N_VIEW, N_VIEW_FILE, N_VIEW_LINK, N_SCRATCH };
 
 uint64_t node_ino(struct node n);
@@ -43,6 +45,8 @@ bool node_told(struct fs *fs, struct node n);
 const struct kind *node_kind(struct fs *fs, struct node n);
 /* The table line of a control file (of an object, a collection or a view); NULL for anything else. */
 const struct file *node_file(struct fs *fs, struct node n);
+/* What a growing file is read through; NULL: it is none. */
+const struct stream *node_stream(struct fs *fs, struct node n);
 /* Files whose content depends on time, on other objects or on who reads. */
 bool file_is_live(const struct file *f);
 

@@ -41,6 +41,12 @@ int node_parent(struct call *c, struct node n, struct node *ret, struct err *e)
 	case N_GROUP: case N_LINKS: case N_WAIT_FOR:
 		ret->file = NF_OBJECT;
 		return 1;
+	case N_TREE: case N_TREE_FILE:
+		if (!n.sub)
+			ret->file = NF_OBJECT;
+		else
+			ret->sub = (uint16_t)node_file(c->fs, n)->tree->parent(n.sub);
+		return 1;
 	case N_COLL_FILE: case N_BY_ID:
 		ret->file = n.kind ? NF_COLLECTION : NF_OBJECT;
 		return 1;
@@ -59,6 +65,32 @@ int node_parent(struct call *c, struct node n, struct node *ret, struct err *e)
 	default:
 		return err_set(e, ENOENT, "its directory is not known");
 	}
+}
+
+struct name_of {
+	unsigned no;
+	char *to;
+	size_t size;
+};
+
+static int copy_name(void *arg, const char *name, unsigned no, bool hidden)
+{
+	struct name_of *f = arg;
+
+	return no == f->no && snprintf(f->to, f->size, "/%s", name) >= 0;
+}
+
+/* Where it stands below its subtree, "/latest/meta-data"; added to what is there. */
+static void sub_path(struct call *c, const struct obj *o, const struct subtree *tree, unsigned no, char *ret, size_t size)
+{
+	struct err e;
+
+	if (!no)
+		return;
+	sub_path(c, o, tree, tree->parent(no), ret, size);
+	size_t len = strlen(ret);
+	struct name_of f = { no, ret + len, size - len };
+	tree->each(c, o, tree->parent(no), copy_name, &f, &e);
 }
 
 void node_path(struct call *c, struct node n, char *ret, size_t size)
@@ -83,7 +115,7 @@ void node_path(struct call *c, struct node n, char *ret, size_t size)
 	case N_VIEW: case N_VIEW_FILE:
 		snprintf(ret, size, "%s%s%s", k->dir, f ? "/" : "", f ? f->name : "");
 		return;
-	case N_STATUS: case N_OBJECT: case N_FILE: case N_GROUP: case N_LINKS: case N_WAIT_FOR:
+	case N_STATUS: case N_OBJECT: case N_FILE: case N_GROUP: case N_LINKS: case N_TREE: case N_TREE_FILE: case N_WAIT_FOR:
 		if (obj_by_id(c, n.row, &o, &e) == 0) {
 			size_t len;
 			char group[64] = "";
@@ -95,6 +127,8 @@ void node_path(struct call *c, struct node n, char *ret, size_t size)
 			const char *tail = n.file == NF_WAIT_FOR || n.kind == NK_STATUS ? "wait-for" : n.file == NF_OBJECT ? "" :
 				f ? f->name : group;
 			snprintf(ret + len, size - len, "%s%s", len && *tail ? "/" : "", tail);
+			if (f && f->tree)
+				sub_path(c, &o, f->tree, n.sub, ret, size);
 		}
 		return;
 	default:

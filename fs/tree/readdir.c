@@ -137,6 +137,29 @@ static int list_links(struct lister *l, const struct links *links, int64_t objec
 	return links->each(l->c, &o, links->by_tenant && !l->tenant ? emit_link_tenant : emit_link, l, e);
 }
 
+struct list_tree {
+	struct lister *l;
+	int64_t at;
+};
+
+static int emit_sub(void *arg, const char *name, unsigned no, bool hidden)
+{
+	struct list_tree *t = arg;
+	struct node n = t->l->dir;
+
+	n.sub = (uint16_t)no;
+	return hidden ? 0 : emit(t->l, name, n, ENTRIES + no);
+}
+
+static int list_tree(struct lister *l, const struct subtree *tree, struct err *e)
+{
+	struct list_tree t = { .l = l };
+	struct obj o;
+	int rc = obj_by_id(l->c, l->dir.row, &o, e);
+
+	return rc < 0 ? rc : tree->each(l->c, &o, l->dir.sub, emit_sub, &t, e);
+}
+
 int node_list(struct call *c, struct node dir, int64_t after, node_fn *fn, void *arg, struct err *e)
 {
 	const struct kind *k = node_kind(c->fs, dir);
@@ -174,6 +197,8 @@ int node_list(struct call *c, struct node dir, int64_t after, node_fn *fn, void 
 	}
 	case N_LINKS:
 		return list_links(l, node_file(c->fs, dir)->links, dir.row, e);
+	case N_TREE:
+		return list_tree(l, node_file(c->fs, dir)->tree, e);
 	case N_LINK_DIR:
 		l->tenant = dir.row & ((1 << TENANT_BITS) - 1);
 		return list_links(l, links_by_no(c->fs, dir.file), dir.row >> TENANT_BITS, e);

@@ -45,7 +45,7 @@ enum file_flags {
 	F_LIVE = 16,		/* changes without the object changing: never cached */
 	F_HIDDEN = 32,		/* answered, not listed */
 	F_ONLY_STATUS = 64,	/* only kinds that have statuses show it */
-	F_DIR = 128,		/* a directory of links: `links` */
+	F_DIR = 128,		/* a directory: of links (`links`), or what `tree` names */
 	F_WEAK = 256,		/* a reference that keeps nobody from deleting its target */
 	F_OBSERVED = 512,	/* in no spec although writable */
 	F_CONTROL = 4096,	/* ctl and spec: no value */
@@ -74,6 +74,21 @@ struct stream {		/* a growing file: its size, and its bytes from an offset */
 	int64_t (*read)(struct call *c, const struct obj *o, int64_t offset, char *buf, size_t size, struct err *e);
 };
 
+/* A directory of an object whose contents functions name (F_DIR with `tree`), as deep as they like.  What is in it has numbers,
+ * 1..SUBTREE_MAX; 0 is the directory itself.  A number means the same path for ever: it is in inode numbers.  Read-only and never cached,
+ * since what it shows may depend on anything; sizes are exact all the same. */
+#define SUBTREE_MAX 4095
+typedef int subtree_fn(void *arg, const char *name, unsigned no, bool hidden);
+struct subtree {
+	/* fn for each entry of directory `dir`, those that are listed in the order of their numbers, until it returns non-zero; hidden: answered, not listed. */
+	int (*each)(struct call *c, const struct obj *o, unsigned dir, subtree_fn *fn, void *arg, struct err *e);
+	bool (*is_dir)(unsigned no);
+	unsigned (*parent)(unsigned no);
+	/* A file's bytes; nothing is added to them. */
+	int (*show)(struct call *c, const struct obj *o, unsigned no, FILE *out, struct err *e);
+	const struct stream *(*stream)(unsigned no);	/* files that grow: NULL, none; may be NULL */
+};
+
 struct bytes {		/* raw bytes of an object, answered and not listed */
 	int (*size)(struct call *c, const struct obj *o, int64_t *ret, struct err *e);
 	/* *fd: a descriptor for reading or writing, *ret: what belongs to the handle, for close. */
@@ -98,6 +113,7 @@ struct file {
 	store_fn *store;	/* instead of the column */
 	store_fn *check;	/* after the type's own check, before the column is set */
 	const struct links *links;
+	const struct subtree *tree;
 	const struct stream *stream;
 	const struct bytes *bytes;
 	const char *help;
