@@ -202,7 +202,7 @@ int node_attr(struct call *c, struct node n, const struct who *w, struct node_at
 	}
 	if (node_is_dir(c->fs, n)) {
 		ret->mode = S_IFDIR | 0755;
-		if (type == N_LINK_DIR || type == N_BY_ID || type == N_WAIT_FOR)
+		if (type == N_TREE || type == N_LINK_DIR || type == N_BY_ID || type == N_WAIT_FOR)
 			ret->keep_entry = ret->keep_attr = false;
 		return type == N_LINK_DIR ? 0 : file_times(c, n, NULL, ret, e);
 	}
