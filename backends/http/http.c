@@ -160,31 +160,50 @@ static struct conn *free_slot(struct http *h)
 	return NULL;
 }
 
-static unsigned of_place(const struct http *h, int64_t place)
-{
-	unsigned n = 0;
+struct tally {	/* how many connections a place has (from 0), and an address of it */
+	int64_t place;
+	uint32_t from;
+	unsigned n;
+};
+#define TALLY (4 * HTTP_CONNECTIONS)
 
-	for (size_t i = 0; i < h->max_conns; i++)
-		n += h->conns[i].fd >= 0 && h->conns[i].place == place;
-	return n;
+static unsigned *tally(struct tally *t, int64_t place, uint32_t from)
+{
+	uint64_t i = ((uint64_t)place << 32 ^ from) * UINT64_C(0x9e3779b97f4a7c15) >> 40;
+
+	while (t[i % TALLY].n && (t[i % TALLY].place != place || t[i % TALLY].from != from))
+		i++;
+	t[i % TALLY].place = place;
+	t[i % TALLY].from = from;
+	return &t[i % TALLY].n;
 }
 
-/* When all are taken: the oldest connection of the place that has the most makes room for a place that has fewer. */
-static struct conn *make_room(struct http *h, int64_t place)
+/* When all are taken: the place that has the most gives, there the address that has the most, of its connections the oldest; to who has
+ * fewer. */
+static struct conn *make_room(struct http *h, int64_t place, struct in_addr from)
 {
+	struct tally t[TALLY] = { 0 };
 	struct conn *worst = NULL;
-	unsigned most = of_place(h, place) + 1;
+	unsigned places = 0, addresses = 0;
 
+	for (size_t i = 0; i < h->max_conns; i++)
+		if (h->conns[i].fd >= 0) {
+			++*tally(t, h->conns[i].place, 0);
+			++*tally(t, h->conns[i].place, h->conns[i].from.s_addr);
+		}
 	for (size_t i = 0; i < h->max_conns; i++) {
 		struct conn *cn = &h->conns[i];
-		unsigned n = cn->fd >= 0 ? of_place(h, cn->place) : 0;
 
-		if (n > most || (worst && n == most && cn->since_ms < worst->since_ms)) {
-			most = n;
+		if (cn->fd < 0)
+			continue;
+		unsigned p = *tally(t, cn->place, 0), a = *tally(t, cn->place, cn->from.s_addr);
+		if (!worst || p > places || (p == places && (a > addresses || (a == addresses && cn->since_ms < worst->since_ms)))) {
 			worst = cn;
+			places = p;
+			addresses = a;
 		}
 	}
-	if (!worst)
+	if (!worst || (worst->place == place ? addresses <= of_address(h, place, from) : places <= *tally(t, place, 0)))
 		return NULL;
 	shutdown(worst->fd, SHUT_RDWR);
 	MHD_run(h->mhd);
@@ -196,7 +215,7 @@ static void take(struct http *h, const struct listener *l, int fd, const struct 
 	struct conn *cn = of_address(h, l->place, from->sin_addr) < HTTP_PER_ADDRESS ? free_slot(h) : NULL;
 
 	if (!cn && of_address(h, l->place, from->sin_addr) < HTTP_PER_ADDRESS)
-		cn = make_room(h, l->place);
+		cn = make_room(h, l->place, from->sin_addr);
 	if (!cn) {
 		close(fd);
 		return;
