@@ -31,11 +31,14 @@ user-data=base64:$(base64 -w0 "$WORK/script")" servers/ctl
 	works "its user data ran" until_true 1500 grep -q '^CLOUD done' servers/$s-1/console.log
 	note "$(($(date +%s) - begin)) s after its start"
 	is "its name" "$(said $s-1 name)" "$s-1"
-	is "the datasource" "$(said $s-1 id)" openstack
 	note "source: $(said $s-1 source)"
 	case $s in
-	service) like "the service was it" "$(said service-1 source)" "*metadata (http://169.254.169.254)*" ;;
-	drive) like "the drive was it" "$(said drive-1 source)" "*config-disk (/dev/sr0)*" ;;
+	service)
+		is "the datasource" "$(said $s-1 id)" openstack
+		like "the service was it" "$(said service-1 source)" "*metadata (http://169.254.169.254)*" ;;
+	drive)
+		is "the datasource" "$(said $s-1 id)" configdrive
+		like "the drive was it" "$(said drive-1 source)" "*config-disk (/dev/sr0)*" ;;
 	esac
 	is "the instance" "$(said $s-1 instance)" "$(cat servers/$s-1/id)"
 	is "its zone" "$(said $s-1 zone)" nova
