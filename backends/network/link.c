@@ -422,3 +422,19 @@ int route_default_set(struct nl_sock *rt, int index, struct in_addr via, struct 
 
 	return rc < 0 ? err_set(e, -rc, "set the default route via %s: %s", inet_ntop(AF_INET, &via, text, sizeof text), a.why) : 0;
 }
+
+int route_link_set(struct nl_sock *rt, int index, struct in_addr to, unsigned prefix, struct in_addr from, struct err *e)
+{
+	struct answer a = { 0 };
+	char text[INET_ADDRSTRLEN];
+	AUTO(nlmsg_free) struct nl_msg *msg = nlmsg_alloc_simple(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
+	struct rtmsg head = { .rtm_family = AF_INET, .rtm_dst_len = (unsigned char)prefix, .rtm_table = RT_TABLE_MAIN,
+			      .rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_LINK, .rtm_type = RTN_UNICAST };
+
+	if (!msg || nlmsg_append(msg, &head, sizeof head, NLMSG_ALIGNTO) < 0 || nla_put_u32(msg, RTA_DST, to.s_addr) < 0 ||
+	    nla_put_u32(msg, RTA_OIF, (uint32_t)index) < 0 || nla_put_u32(msg, RTA_PREFSRC, from.s_addr) < 0)
+		return err_set(e, ENOMEM, "set a route: %m");
+	int rc = ask(rt, msg, &a);
+
+	return rc < 0 ? err_set(e, -rc, "set the route to %s/%u: %s", inet_ntop(AF_INET, &to, text, sizeof text), prefix, a.why) : 0;
+}

@@ -219,6 +219,41 @@ static int addresses_act(struct net *c, struct err *e)
 	return addresses(c, true, e);
 }
 
+/* Where the bridge has no address of a subnet's, its guests are on the link all the same: the metadata service answers them. */
+static int bare_subnets(struct net *c, bool act, struct err *e)
+{
+	AUTO(free) struct address *have = NULL;
+	struct in_addr meta;
+	char text[INET_ADDRSTRLEN];
+	size_t n;
+
+	if (!c->bridge.index)	/* said already */
+		return 0;
+	int rc = route_list(c->ns.rt, 0, &have, &n, e);
+
+	inet_pton(AF_INET, DNS_META, &meta);
+	for (size_t i = 0; rc == 0 && i < c->n->n_subnets; i++) {
+		const struct net_subnet *s = &c->n->subnets[i];
+		const struct address want = { .address = s->address, .prefix = s->prefix };
+
+		if (s->gateway.s_addr || in_list(have, n, &want))
+			continue;
+		rc = act ? route_link_set(c->ns.rt, c->bridge.index, s->address, s->prefix, meta, e) :
+		     err_set(e, ENOENT, "there is no route to the guests of %s/%u", inet_ntop(AF_INET, &s->address, text, sizeof text), s->prefix);
+	}
+	return rc;
+}
+
+static int bare_subnets_look(struct net *c, struct err *e)
+{
+	return bare_subnets(c, false, e);
+}
+
+static int bare_subnets_act(struct net *c, struct err *e)
+{
+	return bare_subnets(c, true, e);
+}
+
 /* Guests that run on through the loss of a bridge or of its filter. */
 static int guests_look(struct net *c, struct err *e)
 {
@@ -475,6 +510,7 @@ static const struct step steps[] = {
 	{ "masquerading", inside_table_look, inside_table_act, false },
 	{ "the bridge", bridge_look, bridge_act, false },
 	{ "the gateways", addresses_look, addresses_act, false },
+	{ "the ways to its guests", bare_subnets_look, bare_subnets_act, false },
 	{ "the guests' taps", guests_look, guests_act, false },
 	{ "the host's table", host_table_look, host_table_act, false },	/* before there is a link to guard */
 	{ "the host's settings", outside_look, outside_act, false },

@@ -96,6 +96,8 @@ int address_add(struct nl_sock *rt, int index, struct in_addr a, unsigned prefix
 int address_delete(struct nl_sock *rt, int index, struct in_addr a, unsigned prefix, struct err *e);
 /* IPv4 destinations the routing tables know, without default routes; `but` is a link left out. */
 int route_list(struct nl_sock *rt, int but, struct address **ret, size_t *n, struct err *e);
+/* Makes that range lie on the link itself, `from` speaking to it. */
+int route_link_set(struct nl_sock *rt, int index, struct in_addr to, unsigned prefix, struct in_addr from, struct err *e);
 /* 1: the default route goes by that gateway and link. */
 int route_default_is(struct nl_sock *rt, int index, struct in_addr via, struct err *e);
 int route_default_set(struct nl_sock *rt, int index, struct in_addr via, struct err *e);

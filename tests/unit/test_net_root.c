@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "../../backends/http/http.h"
 #include "../../backends/network/parts.h"
 #include "check.h"
 
@@ -389,6 +390,54 @@ static void names_resolve(void)
 	CHECK_INT(sh("ip netns exec g-web2 busybox nslookup www.example.test 10.0.0.1 | grep -q 203.0.113.9"), 0);
 	/* The same name in the other network is the other network's. */
 	CHECK_INT(sh("ip netns exec g-twin busybox nslookup web1 10.0.0.1 | grep -q 10.0.0.11"), 1);
+}
+
+static void tell_who_asks(void *arg, const struct http_request *rq, struct http_reply *ret)
+{
+	char from[INET_ADDRSTRLEN];
+
+	*ret = (struct http_reply){ .status = 200 };
+	if (asprintf(&ret->body, "%ld %s", (long)rq->place, inet_ntop(AF_INET, &rq->from, from, sizeof from)) < 0)
+		ret->body = NULL;
+	ret->len = ret->body ? strlen(ret->body) : 0;
+}
+
+#define ASK(guest) "ip netns exec " guest " timeout 5 busybox wget -q -O - http://169.254.169.254/"
+
+/* One process, a socket in each namespace: whose connection it is shows by the socket and the address, equal as that may be. */
+static void metadata_requests_are_known_by_network_and_address(void)
+{
+	AUTO(http_close) struct http *h = NULL;
+	uint64_t mark[2] = { 0 };
+	int fd[2] = { -1, -1 }, again = -1;
+
+	CHECK_OK(http_open(tell_who_asks, NULL, &h, &e_));
+	CHECK_OK(net_listen(lan.netns, &fd[0], &mark[0], &e_));
+	CHECK_OK(net_listen(other.netns, &fd[1], &mark[1], &e_));
+	CHECK_INT(net_listen(lan.netns, &again, &mark[0], &e_), -EADDRINUSE);
+	CHECK(mark[0] && mark[0] == net_mark(lan.netns) && mark[1] == net_mark(other.netns) && mark[0] != mark[1]);
+	CHECK_INT(net_mark("cfstestx"), 0);
+	CHECK_INT(net_listen("cfstestx", &again, &mark[0], &e_), -ENOENT);
+	CHECK_OK(http_listen(h, 1, mark[0], fd[0], &e_));
+	CHECK_OK(http_listen(h, 2, mark[1], fd[1], &e_));
+	sh(ASK("g-web1"));
+	CHECK_STR(said, "1 10.0.0.11");
+	sh(ASK("g-web2"));
+	CHECK_STR(said, "1 10.0.0.12");
+	sh(ASK("g-twin"));
+	CHECK_STR(said, "2 10.0.0.12");
+	sh(ASK("g-far"));
+	CHECK_STR(said, "2 10.9.0.14");
+	sh("ip -n g-dark route add 169.254.169.254 dev %s 2>&1; " ASK("g-dark"), dark.nic);	/* what DHCP's option 121 says */
+	CHECK(strstr(said, "2 10.8.0.15"));
+	sh("ip -n %s route del 10.8.0.0/24 dev br0", other.netns);
+	CHECK_INT(net_check(&other, &e_), -ENOENT);
+	CHECK_STR(e_.msg, "network cfstestn2: there is no route to the guests of 10.8.0.0/24");
+	CHECK_OK(net_up(&other, &e_));
+	CHECK_OK(net_check(&other, &e_));
+	http_unlisten(h, 1);
+	sh(ASK("g-web1") " 2>&1");
+	CHECK(!strstr(said, "10.0.0.11"));
 }
 
 static void guests_meet_only_in_their_network(void)
@@ -855,6 +904,7 @@ static int tests(void)
 	RUN(a_second_subnet_and_one_without_gateway_are_served);
 	RUN(strangers_get_no_answer);
 	RUN(names_resolve);
+	RUN(metadata_requests_are_known_by_network_and_address);
 	RUN(guests_meet_only_in_their_network);
 	RUN(guests_reach_the_outside_by_nat);
 	RUN(the_outside_does_not_reach_guests);
