@@ -314,7 +314,14 @@ void mark_recursive(struct fs *fs, const struct who *w, struct node dir)
 
 	if (w->pid <= 0 || !proc_read(w->pid, &p))
 		return;
+	dir.sub = 0;	/* one mark for all that is below a subtree: their number is bounded */
 	pthread_mutex_lock(&ss->lock);
+	for (size_t i = 0; i < MARKED; i++)
+		if (ss->marked[i].pid == w->pid && ss->marked[i].started == p.started && node_same(ss->marked[i].dir, dir)) {
+			ss->marked[i].at = now_us();
+			pthread_mutex_unlock(&ss->lock);
+			return;
+		}
 	ss->marked[ss->next_marked] = (struct marked){ w->pid, p.started, dir, now_us() };
 	ss->next_marked = (ss->next_marked + 1) % MARKED;
 	pthread_mutex_unlock(&ss->lock);

@@ -21,10 +21,15 @@ static void a_node_comes_back_from_its_number(void)
 	for (int i = 0; i < 100000; i++) {
 		struct node n = { .by_id = random() & 1, .kind = (uint8_t)random(), .file = (uint8_t)random(),
 			.row = ((int64_t)random() << 20 ^ random()) & ((INT64_C(1) << 46) - 1) };
+
+		if (n.kind < NK_STATUS && n.file >= NF_KIND && n.file < NF_GROUP) {	/* where there may be a subtree */
+			n.sub = (uint16_t)(random() & SUBTREE_MAX);
+			n.row &= (INT64_C(1) << 34) - 1;
+		}
 		uint64_t ino = node_ino(n);
 		struct node back = node_of(ino);
 
-		if (back.by_id != n.by_id || back.kind != n.kind || back.file != n.file || back.row != n.row || ino >> 63) {
+		if (back.by_id != n.by_id || back.kind != n.kind || back.file != n.file || back.sub != n.sub || back.row != n.row || ino >> 63) {
 			CHECK_FAIL("%d/%d/%d/%ld", n.by_id, n.kind, n.file, (long)n.row);
 			return;
 		}

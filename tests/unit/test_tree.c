@@ -131,8 +131,10 @@ static void tables_of_links_have_numbers_of_their_own(void)
 
 	EACH_KIND(k)
 		EACH_FILE(f, k->files) {
-			if (!f->links != !(f->flags & F_DIR))
-				CHECK_FAIL("%s/%s: F_DIR and links belong together", k->name, f->name);
+			if (!!f->links + !!f->tree != !!(f->flags & F_DIR))
+				CHECK_FAIL("%s/%s: F_DIR wants links or a tree, and they F_DIR", k->name, f->name);
+			if (f->tree && (!f->tree->each || !f->tree->is_dir || !f->tree->parent || !f->tree->show))
+				CHECK_FAIL("%s/%s: a tree wants each, is_dir, parent and show", k->name, f->name);
 			if (!f->links)
 				continue;
 			if (!f->links->no || (by_no[f->links->no] && by_no[f->links->no] != f->links))
@@ -189,7 +191,7 @@ static void a_file_says_how_it_is_read_and_written(void)
 		EACH_FILE(f, k->files) {
 			if (!f->help || !*f->help)
 				CHECK_FAIL("%s/%s has no help", k->name, f->name);
-			if (!f->column && !f->show && !f->links && !f->stream && !f->bytes)
+			if (!f->column && !f->show && !f->links && !f->tree && !f->stream && !f->bytes)
 				CHECK_FAIL("%s/%s cannot be read", k->name, f->name);
 			if (f->flags & (F_PARAM | F_WRITE) && !f->column && !f->store)
 				CHECK_FAIL("%s/%s cannot be written", k->name, f->name);
