@@ -18,6 +18,7 @@
 #include "../backends/state/cloud.h"
 #include "compute/hosts.h"
 #include "compute/imds_cloud.h"
+#include "image/image.h"
 #include "network/network.h"
 #include "metrics.h"
 #include "tree/ctl.h"
@@ -365,7 +366,7 @@ int cloud_start(struct cloud *c, struct err *e)
 		return -e->code;
 	if (pthread_create(&c->networks, NULL, networks_start, c) != 0)
 		return err_set(e, EAGAIN, "start a thread: %m");
-	if (hosts_start(c, e) < 0)
+	if (hosts_start(c, e) < 0 || images_start(c, e) < 0)
 		return -e->code;
 	return tasks_start(&c->fs, e);
 }
@@ -373,6 +374,8 @@ int cloud_start(struct cloud *c, struct err *e)
 void cloud_stop(struct cloud *c)
 {
 	tasks_stop(&c->fs, 20000);
+	if (!c->fs.tasks)	/* else a step hangs, and may use it until the process ends */
+		images_stop(c);
 	pthread_join(c->networks, NULL);
 	hosts_stop(c);
 	imds_stop(c);

@@ -7,6 +7,7 @@
 #include "tree/help.h"
 #include "tree/tree.h"
 
+struct fetcher;
 struct hosts;
 struct http;
 
@@ -20,6 +21,7 @@ struct cloud {
 	struct hosts *hosts;
 	struct http *http;	/* the metadata service of all networks */
 	unsigned char secret[32];	/* of the store: guests' random seeds are made of it */
+	struct fetcher *fetcher;	/* of images */
 	pthread_t networks;	/* brings them up at start */
 };
 

@@ -27,6 +27,11 @@ static const struct key {
 	{ "ram-ratio", K_TENTHS, AT(ram_ratio_x10), "1.0", NULL, 1, 1000, "memory of guests per real memory" },
 	{ "disk-ratio", K_TENTHS, AT(disk_ratio_x10), "16.0", NULL, 1, 1000, "disk of guests per real disk (disks are sparse)" },
 	{ "reserved-ram", K_INT, AT(reserved_ram), "512", NULL, 0, 1 << 24, "MiB of memory a host keeps for itself" },
+	{ "image-size-max", K_INT, AT(image_size_max), "1048576", NULL, 1, 1048576, "MiB of data an image may have" },
+	{ "import-dirs", K_TEXT, AT(import_dirs), "", NULL, 0, 0, "directories file:// images come from, separated by ':'; empty: none" },
+	{ "import-hosts", K_TEXT, AT(import_hosts), "", NULL, 0, 0, "hosts images come from: names, .domains, addresses, networks; empty: all but this machine and its link" },
+	{ "import-ca", K_TEXT, AT(import_ca), "", NULL, 0, 0, "file of certificates trusted for https besides the system's" },
+	{ "import-timeout", K_INT, AT(import_timeout), "86400", NULL, 1, 1 << 24, "seconds until a download that does not end has failed" },
 };
 
 static int set(struct config *c, const struct key *k, const char *v, struct err *e)

@@ -12,6 +12,9 @@ struct config {
 	char external_cidr[20];
 	int workers, task_timeout, stop_timeout;	/* seconds */
 	int cpu_ratio_x10, ram_ratio_x10, disk_ratio_x10;	/* how far a host is overcommitted, tenths */
+	char import_dirs[1024], import_hosts[1024], import_ca[256];	/* images from elsewhere; backends/fetch/fetch.h */
+	int image_size_max;	/* MiB */
+	int import_timeout;	/* seconds */
 	int reserved_ram;	/* MiB a host keeps for itself */
 };
 

@@ -120,28 +120,56 @@ static int inspect_parsed(int fd, enum disk_kind kind, const char *user, struct 
 	return rc;
 }
 
-int disk_inspect(const char *path, const char *user, struct disk_info *ret, struct err *e)
+/* Its kind, and that it stands alone and is whole, by its own bytes. */
+static int examine(const char *path, int fd, struct stat *st, struct disk_src *s, enum disk_kind *kind, struct err *e)
 {
-	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	AUTO(free) unsigned char *head = malloc(DISK_HEAD);
-	struct disk_src s = { .fd = fd };
-	struct disk_info found = { 0 };
-	enum disk_kind kind;
-	struct stat st;
-	int rc = 0;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0 || fstat(fd, st) < 0)
 		return err_set(e, errno, "open image '%s': %m", path);
 	if (!head)
 		return err_set(e, ENOMEM, "open image '%s': %m", path);
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return err_set(e, EINVAL, "'%s' is not a regular file", path);
-	if (st.st_size == 0)
+	if (st->st_size == 0)
 		return err_set(e, EINVAL, "the image has no data");
-	s.size = (uint64_t)st.st_size;
-	s.len = disk_src_read(&s, 0, head, DISK_HEAD);
-	s.head = head;
-	if (disk_kind_find(&s, &kind, e) < 0 || disk_tables_check(&s, kind, e) < 0)
+	*s = (struct disk_src){ .fd = fd, .size = (uint64_t)st->st_size };
+	s->len = disk_src_read(s, 0, head, DISK_HEAD);
+	s->head = head;
+	int rc = disk_kind_find(s, kind, e);
+
+	if (rc == 0)
+		rc = disk_tables_check(s, *kind, e);
+	s->head = NULL;
+	s->len = 0;
+	return rc;
+}
+
+int disk_sound(const char *path, const char *format, struct err *e)
+{
+	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	enum disk_kind kind;
+	struct disk_src s;
+	struct stat st;
+
+	if (examine(path, fd, &st, &s, &kind, e) < 0) {
+		if (e->code == EINVAL)
+			e->code = EBADMSG;
+		return -e->code;
+	}
+	return strcmp(kind_names[kind], format) == 0 ? 0 : err_set(e, EBADMSG, "it is %s, not %s", kind_names[kind], format);
+}
+
+int disk_inspect(const char *path, const char *user, struct disk_info *ret, struct err *e)
+{
+	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct disk_info found = { 0 };
+	enum disk_kind kind;
+	struct disk_src s;
+	struct stat st;
+	int rc = 0;
+
+	if (examine(path, fd, &st, &s, &kind, e) < 0)
 		return -e->code;
 	if (kind == DISK_RAW || kind == DISK_ISO)
 		found.virtual_size = (s.size + 511) & ~511ULL;		/* QEMU rounds up to sectors as well */

@@ -17,6 +17,8 @@ struct disk_info {
  * monolithicSparse or streamOptimized, a broken header, a file shorter than its own header or tables say, internal snapshots with
  * a saved machine state.  `user` runs qemu-img (the file is opened here and handed over). */
 int disk_inspect(const char *path, const char *user, struct disk_info *ret, struct err *e);
+/* A look at a file that was inspected once: EBADMSG when its header and tables are not those of a whole file of that format any more. */
+int disk_sound(const char *path, const char *format, struct err *e);
 /* The first bytes of an upload (as many as came): 0 they may go on, -EINVAL and why when a header names a backing or a data file. */
 int disk_header_check(const void *head, size_t len, struct err *e);
 

@@ -302,11 +302,13 @@ static void sweep_key(struct fetcher *f, const char *key, bool (*wanted)(void *a
 
 void fetch_sweep(struct fetcher *f, bool (*wanted)(void *arg, const char *url), void *arg)
 {
-	DIR *d = opendir(f->conf.dir);
+	AUTO(close) int fd = openat(f->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char key[33];
 
 	if (!d)
 		return;
+	steal_fd(&fd);
 	for (struct dirent *de; (de = readdir(d)); )
 		if (is_key(de->d_name, key))
 			sweep_key(f, key, wanted, arg);

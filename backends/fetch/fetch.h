@@ -14,8 +14,8 @@
 
 struct fetcher;
 
-struct fetch_conf {	/* texts are borrowed and outlive the fetcher */
-	const char *dir;	/* ours alone */
+struct fetch_conf {	/* texts are borrowed and outlive the fetcher, all but dir */
+	const char *dir;	/* for parts, ours alone */
 	const char *dirs;	/* file:// is allowed below these absolute directories, separated by ':' */
 	const char *hosts;	/* blank-separated names, .domains, addresses, networks; "": any that is not this machine's own (see fetch_check) */
 	const char *ca;		/* a file of certificates trusted besides the system's; "": none */

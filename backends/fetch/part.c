@@ -8,7 +8,8 @@
 #include "../base/log.h"
 #include "parts.h"
 
-#define LOOK (8 << 20)		/* bytes between two looks at the disk */
+#define LOOK (8 << 20)		/* bytes between two looks at the disk, at most */
+#define SHARES 64		/* others write meanwhile too */
 
 AUTO_FN(struct note *, note_free);
 
@@ -80,11 +81,14 @@ int part_room(struct fetcher *f, struct fetch *x, int64_t total, struct err *e)
 	if ((uint64_t)have > f->conf.max)
 		return err_set(e, EFBIG, "%s has more than %ld bytes (image-size-max)", x->name, (long)f->conf.max);
 	x->looked_at = have;
+	x->look_in = LOOK;
 	if (fstatvfs(f->dir, &st) < 0)
 		return 0;
 	uint64_t room = (uint64_t)st.f_bavail * st.f_frsize, all = (uint64_t)st.f_blocks * st.f_frsize;
 	uint64_t keep = all / 16 < 64 << 20 ? all / 16 : 64 << 20;
 
+	if (room >= keep && (room - keep) / SHARES < LOOK)
+		x->look_in = (int64_t)((room - keep) / SHARES);
 	if (room < keep + (uint64_t)more)
 		return err_set(e, ENOSPC, "the disk that holds the store has no room for %s: %ld bytes of it are there, %ld are to come, %lu MiB are free",
 			       x->name, (long)have, (long)more, (unsigned long)(room >> 20));
@@ -96,7 +100,7 @@ int part_moved(struct fetcher *f, struct fetch *x, int64_t have, struct err *e)
 	int64_t before = x->looked_at;
 
 	x->have = have;
-	if (have - before < LOOK && (uint64_t)have <= f->conf.max)
+	if (have - before < x->look_in && (uint64_t)have <= f->conf.max)
 		return 0;
 	/* written out as it comes: the sync at the end is short then */
 	sync_file_range(x->fd, before, have - before, SYNC_FILE_RANGE_WRITE);

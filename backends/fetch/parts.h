@@ -70,7 +70,7 @@ struct fetch {
 	/* its engine's */
 	int fd;
 	int64_t farthest;		/* bytes that earlier tries brought */
-	int64_t looked_at;		/* ... when room was last looked for */
+	int64_t looked_at, look_in;	/* bytes when room was last looked for; so many later it is again */
 	char validator[VALIDATOR_MAX];
 };
 

@@ -195,6 +195,18 @@ int server_on_host(struct db *db, int64_t host, server_fn *fn, void *arg, struct
 	return rc;
 }
 
+int image_url_wanted(struct db *db, const char *url, bool *ret, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT 1 FROM image i JOIN object o ON o.id = i.id "
+		"WHERE i.url = $1 AND o.deleted = 0 AND o.status IN ('queued', 'importing') LIMIT 1");
+
+	stmt_text(&s, 1, url);
+	int rc = stmt_step(&s, e);
+	if (rc >= 0)
+		*ret = rc > 0;
+	return rc < 0 ? rc : 0;
+}
+
 int meta_get(struct db *db, const char *name, char **ret, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT value FROM meta WHERE name = $1");

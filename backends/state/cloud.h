@@ -45,6 +45,9 @@ int host_set_facts(struct db *db, int64_t id, int64_t vcpus, int64_t ram, int64_
 typedef int server_fn(void *arg, int64_t id, const char *status, bool deleted);
 int server_on_host(struct db *db, int64_t host, server_fn *fn, void *arg, struct err *e);
 
+/* *ret: an image that has no data yet is to come from that URL. */
+int image_url_wanted(struct db *db, const char *url, bool *ret, struct err *e);
+
 /* A setting of the store itself: the caller frees; "" when there is none. */
 int meta_get(struct db *db, const char *name, char **ret, struct err *e);
 int meta_set(struct db *db, const char *name, const char *value, struct err *e);

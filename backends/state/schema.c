@@ -169,6 +169,10 @@ static const char *const migrations[] = {
 /* 4: what a guest was given of its key outlives the key; the password it tells back */
 "ALTER TABLE server ADD COLUMN key_name TEXT; ALTER TABLE server ADD COLUMN password TEXT;\n"
 "UPDATE server SET key_name = (SELECT name FROM object WHERE id = server.key) WHERE key_data IS NOT NULL;\n",
+/* 5: where an image is imported from */
+"ALTER TABLE image ADD COLUMN url TEXT CHECK (length(url) <= 4096);\n"
+"CREATE INDEX image_url ON image(url);\n"
+"DROP VIEW image_v; CREATE VIEW image_v AS SELECT image.*, visibility = 'public' AS open FROM image;\n",
 };
 
 static int version(struct db *db, int64_t *ret, struct err *e)

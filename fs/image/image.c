@@ -15,8 +15,6 @@
 #include "../../backends/block/disk.h"
 #include "../tree/value.h"
 
-#define SIZE_CAP (INT64_C(1) << 40)	/* Glance's image_size_cap */
-
 /* ---- uploads under way, in memory: a process that starts finds none */
 
 static struct upload {
@@ -34,9 +32,24 @@ static struct upload *upload_of(int64_t image)
 	return NULL;
 }
 
-static void data_path(struct cloud *cl, int64_t image, const char *suffix, char *ret, size_t size)
+void image_path(struct cloud *cl, int64_t image, const char *suffix, char *ret, size_t size)
 {
 	snprintf(ret, size, "%s/images/%ld%s", cl->data, (long)image, suffix);
+}
+
+/* A file that is not what was taken (a disk that lost blocks, a hand that slipped) is nobody's base: what is cheap to see is looked at. */
+static int check_sound(struct call *c, const struct obj *o, const char *path, const char *format, struct err *e)
+{
+	int64_t size;
+	struct stat st;
+
+	if (obj_int(c, o, "size", &size, e) < 0)
+		return -e->code;
+	if (stat(path, &st) < 0)
+		return err_set(e, errno, "the data of image '%s': %m", o->row.name);
+	if (st.st_size != size)
+		return err_set(e, EBADMSG, "the data of image '%s' is damaged: it has %ld bytes, %ld were taken", o->row.name, (long)st.st_size, (long)size);
+	return disk_sound(path, format, e) < 0 ? err_prefix(e, "the data of image '%s' is damaged", o->row.name) : 0;
 }
 
 int image_base(struct fs *fs, int64_t image, char *path, size_t size, char format[16], struct err *e)
@@ -49,9 +62,9 @@ int image_base(struct fs *fs, int64_t image, char *path, size_t size, char forma
 		return -e->code;
 	if (strcmp(o.row.status, "active") != 0)
 		return err_set(e, EBUSY, "image '%s' is %s, not active", o.row.name, o.row.status);
-	data_path(cloud_of(fs), image, ".img", path, size);
+	image_path(cloud_of(fs), image, ".img", path, size);
 	snprintf(format, 16, "%s", strcmp(f, "iso") == 0 ? "raw" : f);
-	return access(path, R_OK) < 0 ? err_set(e, errno, "the data of image '%s': %m", o.row.name) : 0;
+	return check_sound(&c, &o, path, f, e);
 }
 
 int image_virtual_gib(struct call *c, const struct obj *image, int64_t *ret, struct err *e)
@@ -79,7 +92,7 @@ static int data_size(struct call *c, const struct obj *o, int64_t *ret, struct e
 	char path[300];
 	struct stat st;
 
-	data_path(cloud_of(c->fs), o->row.id, strcmp(o->row.status, "active") == 0 ? ".img" : ".upload", path, sizeof path);
+	image_path(cloud_of(c->fs), o->row.id, strcmp(o->row.status, "active") == 0 ? ".img" : ".upload", path, sizeof path);
 	*ret = stat(path, &st) == 0 ? st.st_size : 0;
 	return 0;
 }
@@ -93,6 +106,8 @@ static int begin_upload(struct call *c, struct obj *o, struct err *e)
 	struct upload *u = upload_of(o->row.id);
 	pthread_mutex_unlock(&uploads_lock);
 	int rc = u ? 0 : obj_verb(c, o, "upload", &none, e);
+	if (rc == 0)	/* what is written now comes from nowhere else */
+		rc = obj_set_null(c, o, "url", e);
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&uploads_lock);
@@ -109,8 +124,8 @@ static void end_upload(struct fs *fs, int64_t image, bool whole)
 {
 	char from[300], to[300];
 
-	data_path(cloud_of(fs), image, ".upload", from, sizeof from);
-	data_path(cloud_of(fs), image, ".whole", to, sizeof to);
+	image_path(cloud_of(fs), image, ".upload", from, sizeof from);
+	image_path(cloud_of(fs), image, ".whole", to, sizeof to);
 	pthread_mutex_lock(&uploads_lock);
 	struct upload *u = upload_of(image);
 	if (u) {
@@ -141,7 +156,7 @@ static int open_data(struct call *c, struct obj *o, bool write, bool truncate, i
 	if (write && begin_upload(c, o, e) < 0)
 		return -e->code;
 	d->write = write;
-	data_path(cloud_of(c->fs), o->row.id, write ? ".upload" : ".img", path, sizeof path);
+	image_path(cloud_of(c->fs), o->row.id, write ? ".upload" : ".img", path, sizeof path);
 	*fd = open(path, write ? O_RDWR | O_CREAT | O_CLOEXEC | (truncate ? O_TRUNC : 0) : O_RDONLY | O_CLOEXEC, 0600);
 	if (*fd < 0) {
 		int why = errno;
@@ -159,8 +174,10 @@ static int check_data(void *h, const char *buf, size_t size, int64_t offset, str
 {
 	struct open_data *d = h;
 
-	if (offset + (int64_t)size > SIZE_CAP)
-		return err_set(e, EFBIG, "an image of more than 1 TiB");
+	int64_t mib = cloud_of(d->fs)->cfg.image_size_max;
+
+	if (offset > (mib << 20) - (int64_t)size)
+		return err_set(e, EFBIG, "an image of more than %ld MiB (image-size-max)", (long)mib);
 	if (offset < 0 || (uint64_t)offset > d->size || offset >= (int64_t)sizeof d->head)
 		return 0;
 	size_t n = sizeof d->head - (size_t)offset < size ? sizeof d->head - (size_t)offset : size;
@@ -203,9 +220,9 @@ static int step_receive(struct task *t, struct err *e)
 	char upload[300], whole[300], taken[300];
 	int rc = 1;
 
-	data_path(cloud_of(t->fs), t->obj.row.id, ".upload", upload, sizeof upload);
-	data_path(cloud_of(t->fs), t->obj.row.id, ".whole", whole, sizeof whole);
-	data_path(cloud_of(t->fs), t->obj.row.id, ".img", taken, sizeof taken);
+	image_path(cloud_of(t->fs), t->obj.row.id, ".upload", upload, sizeof upload);
+	image_path(cloud_of(t->fs), t->obj.row.id, ".whole", whole, sizeof whole);
+	image_path(cloud_of(t->fs), t->obj.row.id, ".img", taken, sizeof taken);
 	pthread_mutex_lock(&uploads_lock);
 	if (access(whole, F_OK) == 0 || access(taken, F_OK) == 0) {
 		rc = 0;
@@ -292,8 +309,8 @@ static int step_take(struct task *t, struct err *e)
 	char from[300], to[300];
 	int rc = 0;
 
-	data_path(cloud_of(t->fs), t->obj.row.id, ".whole", from, sizeof from);
-	data_path(cloud_of(t->fs), t->obj.row.id, ".img", to, sizeof to);
+	image_path(cloud_of(t->fs), t->obj.row.id, ".whole", from, sizeof from);
+	image_path(cloud_of(t->fs), t->obj.row.id, ".img", to, sizeof to);
 	if (access(from, F_OK) == 0 || access(to, F_OK) < 0)
 		rc = inspect(t, from, to, e);
 	if (rc < 0)
@@ -301,6 +318,7 @@ static int step_take(struct task *t, struct err *e)
 	return rc;
 }
 
+static const struct step import_steps[] = { { "fetch", image_step_fetch }, { "inspect", step_take }, { 0 } };
 static const struct step upload_steps[] = { { "receive", step_receive }, { "inspect", step_take }, { 0 } };
 
 static int step_remove(struct task *t, struct err *e)
@@ -308,8 +326,9 @@ static int step_remove(struct task *t, struct err *e)
 	static const char *const suffixes[] = { ".img", ".upload", ".whole" };
 	char path[300];
 
+	image_import_leave(t->fs, t->obj.row.id);
 	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-		data_path(cloud_of(t->fs), t->obj.row.id, suffixes[i], path, sizeof path);
+		image_path(cloud_of(t->fs), t->obj.row.id, suffixes[i], path, sizeof path);
 		if (unlink(path) < 0 && errno != ENOENT)
 			return err_set(e, errno, "remove %s: %m", path);
 	}
@@ -349,10 +368,23 @@ static int check_hash_queued(struct call *c, struct obj *o, const char *text, st
 	return rc < 0 ? rc : check_image_hash(c, o, text, e);
 }
 
+static int show_received(struct call *c, const struct obj *o, FILE *out, struct err *e)
+{
+	int64_t bytes = image_import_have(c->fs, o->row.id);
+
+	if (bytes < 0 && data_size(c, o, &bytes, e) < 0)
+		return -e->code;
+	if (!word_in("queued DRAFT", o->row.status))
+		fprintf(out, "%ld", (long)bytes);
+	return 0;
+}
+
 static const struct file image_files[] = {
 	{ "format", .flags = F_PARAM | F_WRITE | F_OBSERVED, .type = T_WORD, .words = "qcow2 raw vmdk vdi vhdx iso", .column = "format", .check = check_queued, .help = "found from the bytes; given before, it must agree" },
 	{ "size", .flags = F_PARAM | F_WRITE | F_OBSERVED, .type = T_BYTES, .column = "size", .max = INT64_C(1) << 40, .check = check_queued, .help = "bytes of data; given before, it must agree" },
 	{ "hash", .flags = F_PARAM | F_WRITE, .type = T_TEXT, .column = "hash", .max = 140, .check = check_hash_queued, .help = "`sha256:...`, `md5:...`: the data must have it" },
+	{ "url", .flags = F_PARAM | F_WRITE, .show = image_show_url, .store = image_store_url, .help = "where import fetches it: http, https, or file below a directory the administrator allows; `create` with a url imports; a password in it is shown as ***" },
+	{ "received", .flags = F_LIVE, .type = T_BYTES, .show = show_received, .help = "bytes that have come by now" },
 	{ "virtual-size", .type = T_BYTES, .column = "virtual_size", .help = "bytes of the disk inside" },
 	{ "checksum", .type = T_TEXT, .column = "checksum", .help = "MD5 of the data" },
 	{ "visibility", .flags = F_WRITE, .type = T_WORD, .words = "private shared community public", .column = "visibility", .help = "public: every tenant may use it" },
@@ -366,13 +398,14 @@ static int refuse_data(struct call *c, struct obj *o, const struct args *a, stru
 {
 	char path[300];
 
-	data_path(cloud_of(c->fs), o->row.id, ".img", path, sizeof path);
+	image_path(cloud_of(c->fs), o->row.id, ".img", path, sizeof path);
 	return access(path, F_OK) == 0 ? 0 : err_set(e, EINVAL, "image '%s' has no data; cp it to its file data", o->row.name);
 }
 
 static const struct verb image_verbs[] = {
-	{ "create", "DRAFT", NULL, "queued", .help = "mkdir did it" },
+	{ "create", "DRAFT", NULL, "queued", .begin = image_create, .help = "mkdir did it" },
 	{ "upload", "queued", "saving", "active", "queued", NULL, NULL, upload_steps, "begun by writing data" },
+	{ "import", "queued", "importing", "active", "queued", "[url=U]", image_import_begin, import_steps, "fetches it from its url; a part that came is continued" },
 	{ "deactivate", "active", NULL, "deactivated", .help = "no new server may use it" },
 	{ "activate", "deactivated", NULL, "active", .begin = refuse_data, .help = "servers may use it again" },
 	{ 0 }
@@ -383,5 +416,6 @@ const struct kind image_kind = {
 	.statuses = "queued DRAFT saving importing active deactivated deleted", .broken = "queued", .gone = "deleted", .files = image_files,
 	.verbs = image_verbs, .remove = remove_steps, .open_view = "open", .columns = "format size virtual-size visibility checksum",
 	.help = "disks that servers begin as",
-	.example = "  mkdir images/tiny && cp tiny.qcow2 images/tiny/data && cat images/tiny/wait\n",
+	.example = "  mkdir images/tiny && cp tiny.qcow2 images/tiny/data && cat images/tiny/wait\n"
+		   "  echo 'create web url=https://example.org/web.qcow2 hash=sha256:...' > images/ctl; cat images/web/progress images/web/wait\n",
 };

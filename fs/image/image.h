@@ -7,3 +7,22 @@
 int image_base(struct fs *fs, int64_t image, char *path, size_t size, char format[16], struct err *e);
 /* Its virtual size, rounded up to GiB. */
 int image_virtual_gib(struct call *c, const struct obj *image, int64_t *ret, struct err *e);
+
+/* ---- shared by the files of this directory */
+
+/* STORE/images/ROW and the suffix, by the path guests' user can walk. */
+void image_path(struct cloud *cl, int64_t image, const char *suffix, char *ret, size_t size);
+/* A download is ours from here; parts nobody waits for go. */
+int images_start(struct cloud *cl, struct err *e);
+void images_stop(struct cloud *cl);
+void image_sweep(struct fs *fs);
+/* Bytes an import has brought, -1 when there is none. */
+int64_t image_import_have(struct fs *fs, int64_t image);
+/* Nothing is fetched for it any more. */
+void image_import_leave(struct fs *fs, int64_t image);
+
+show_fn image_show_url;
+store_fn image_store_url;
+int image_create(struct call *c, struct obj *o, const struct args *a, struct err *e);
+int image_import_begin(struct call *c, struct obj *o, const struct args *a, struct err *e);
+int image_step_fetch(struct task *t, struct err *e);
