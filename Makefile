@@ -154,6 +154,30 @@ check-san: all guest
 	@GARBAGE=$(or $(GARBAGE),200) CIRRUSFS='$(abspath $(B))/san/cirrusfs' ASAN_OPTIONS=use_sigaltstack=0:detect_leaks=0 \
 		tests/run -j $(J) $(MOUNT_TESTS)
 
+# Each of tests/fuzz/fuzz_*.c FUZZ_RUNS times, by libFuzzer; one alone: make fuzz FUZZ=fuzz_ctl.  What is found stands in build/fuzz/found.
+# The line "options:" in a file's head is for libFuzzer.
+FUZZ_RUNS ?= 1000000
+FUZZ ?= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_CC = clang
+FUZZ_FLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined
+.PHONY: fuzz fuzz-build
+fuzz: fuzz-build
+	@mkdir -p $(B)/fuzz/found
+	@for t in $(FUZZ); do \
+		echo "$$t: $(FUZZ_RUNS) runs"; \
+		$(B)/fuzz/$$t -runs=$(FUZZ_RUNS) -artifact_prefix=$(B)/fuzz/found/$$t- $$(sed -n 's/.*options: \([^*]*\).*/\1/p' tests/fuzz/$$t.c) \
+			> $(B)/fuzz/$$t.log 2>&1 || { tail -n 40 $(B)/fuzz/$$t.log; exit 1; }; \
+		tail -n 1 $(B)/fuzz/$$t.log; \
+	done
+
+fuzz-build:
+	@$(SUBMAKE) $(PARALLEL) CC=$(FUZZ_CC) CFLAGS='$(FUZZ_FLAGS) -fsanitize=fuzzer-no-link' B=$(B)/fuzz $(B)/fuzz/libcirrusfs.a
+	@$(SUBMAKE) $(PARALLEL) CC=$(FUZZ_CC) CFLAGS='$(FUZZ_FLAGS) -fsanitize=fuzzer' B=$(B)/fuzz $(FUZZ:%=$(B)/fuzz/%)
+
+$(O)/fuzz_%: tests/fuzz/fuzz_%.c $(O)/libcirrusfs.a
+	$(if $(V),,@echo "  LD   $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(O)/libcirrusfs.a $(LIBS)
+
 .PHONY: bench
 bench: all guest
 	@B='$(abspath $(O))' bash tests/bench/run.sh

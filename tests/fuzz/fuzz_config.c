@@ -1,7 +1,5 @@
 /* STORE/config of any bytes: taken, or refused with the line's number; what was taken lies in its range.
- * clang-14 -g -O1 -std=gnu17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined,float-cast-overflow -o /tmp/fuzz_config \
- *	tests/fuzz/fuzz_config.c backends/base/config.c backends/base/err.c
- * /tmp/fuzz_config -runs=1000000 -max_len=256 */
+ * make fuzz FUZZ=fuzz_config; options: -max_len=256 */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,5 @@
 /* Lines of ctl: any bytes are cut into words or refused with a sentence; the words come back from the line they are written as.
- * clang-14 -g -O1 -std=gnu17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -o /tmp/fuzz_ctl tests/fuzz/fuzz_ctl.c \
- *	fs/tree/value.c backends/base/err.c -lcrypto
- * /tmp/fuzz_ctl -runs=1000000 -max_len=512 */
+ * make fuzz FUZZ=fuzz_ctl; options: -max_len=512 */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>

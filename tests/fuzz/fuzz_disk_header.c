@@ -1,6 +1,5 @@
 /* Any bytes as the beginning of an upload, and as a whole file for the table walks.
- * clang-14 -g -O1 -std=gnu17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -o fuzz_disk_header tests/fuzz/fuzz_disk_header.c \
- *	backends/block/header.c backends/block/tables.c backends/base/err.c */
+ * make fuzz FUZZ=fuzz_disk_header; options: -max_len=4096 */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,15 +1,13 @@
 /* Scripts of commands (the top's ctl, a tenant's spec, an object's spec) against a real state that nothing serves: any bytes do something or
  * are refused with a sentence, and the state's rules hold.  Nothing is committed.  As root: it makes a store.
- * make CC=clang-14 CFLAGS='-g -O1 -fsanitize=address,undefined,fuzzer-no-link' B=build/fuzz build/fuzz/libcirrusfs.a
- * clang-14 -g -O1 -std=gnu17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -o /tmp/fuzz_script tests/fuzz/fuzz_script.c build/fuzz/libcirrusfs.a \
- *	$(pkg-config --cflags --libs fuse3 libvirt sqlite3 jansson libcrypto libnftables libnl-3.0 libnl-route-3.0)
- * /tmp/fuzz_script -runs=1000000 -max_len=512 -dict=tests/fuzz/script.dict */
+ * make fuzz FUZZ=fuzz_script; options: -max_len=512 -dict=tests/fuzz/script.dict */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../backends/base/dir.h"
 #include "../../fs/cloud.h"
 #include "../../fs/tree/attr.h"
 #include "../../fs/tree/ctl.h"
@@ -33,14 +31,20 @@ static void line(struct call *c, struct node n, const char *text, struct err *e)
 	must(ctl_script(c, n, text, strlen(text), e), e);
 }
 
+static char dir[] = "/dev/shm/fuzz_script.XXXXXX";
+
+static void clean(void)
+{
+	dir_remove(dir, &(struct err){ 0 });
+}
+
 static void prepare(void)
 {
-	char dir[] = "/tmp/fuzz_script.XXXXXX";
 	struct call c = { 0 };
 	struct err e = { 0 };
 	struct row r;
 
-	must(mkdtemp(dir) && cloud_open(dir, true, &cloud, &e) == 0 ? 0 : -1, &e);
+	must(mkdtemp(dir) && atexit(clean) == 0 && cloud_open(dir, true, &cloud, &e) == 0 ? 0 : -1, &e);
 	cloud->fs.mountpoint = strdup("/cloud");
 	must(call_begin(&cloud->fs, &c, &e), &e);
 	must(call_write(&c, &e), &e);

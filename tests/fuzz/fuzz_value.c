@@ -1,8 +1,6 @@
 /* Values of each type: refused with a sentence, or taken; what is taken prints as something that is taken as the same.  The first byte
  * chooses the line of the table.  Also base64, cidr and names.
- * clang-14 -g -O1 -std=gnu17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -o /tmp/fuzz_value tests/fuzz/fuzz_value.c \
- *	fs/tree/value.c backends/base/err.c -lcrypto
- * /tmp/fuzz_value -runs=1000000 -max_len=128 */
+ * make fuzz FUZZ=fuzz_value; options: -max_len=128 */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -89,16 +87,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	check_base64(text);
 	check_cidr(text);
 	return 0;
-}
-
-/* value.c is linked alone: what it needs of the state. */
-void val_free(struct val *v)
-{
-	free(v->s);
-	*v = (struct val){ 0 };
-}
-
-bool val_equal(const struct val *a, const struct val *b)
-{
-	return a->kind == b->kind && (a->kind == VAL_NULL || (a->kind == VAL_INT ? a->i == b->i : strcmp(a->s, b->s) == 0));
 }
