@@ -22,6 +22,7 @@
 #include "network/network.h"
 #include "metrics.h"
 #include "tree/ctl.h"
+#include "tree/handle.h"
 #include "tree/notify.h"
 #include "tree/scratch.h"
 #include "tree/session.h"
@@ -364,6 +365,7 @@ int cloud_start(struct cloud *c, struct err *e)
 {
 	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0 || imds_start(c, e) < 0)
 		return -e->code;
+	files_settle(&c->fs);
 	if (pthread_create(&c->networks, NULL, networks_start, c) != 0)
 		return err_set(e, EAGAIN, "start a thread: %m");
 	if (hosts_start(c, e) < 0 || images_start(c, e) < 0)

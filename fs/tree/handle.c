@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "../../backends/base/log.h"
 #include "attr.h"
 #include "ctl.h"
 #include "notify.h"
@@ -665,6 +666,42 @@ static int file_closed(struct call *c, struct handle *h, struct err *e)
 	int rc = open ? 0 : settle_file(c, h, e);
 	pthread_mutex_unlock(&file_writers.lock);
 	return rc;
+}
+
+struct drafts {
+	int64_t ids[256];
+	size_t n;
+};
+
+static int add_draft(void *arg, const struct row *r)
+{
+	struct drafts *d = arg;
+
+	if (strcmp(r->status, "DRAFT") == 0)
+		d->ids[d->n++] = r->id;
+	return d->n == ARRAY_LEN(d->ids);
+}
+
+void files_settle(struct fs *fs)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct drafts d = { 0 };
+	struct err e = { 0 };
+	struct obj o;
+	int rc = call_begin(fs, &c, &e);
+
+	for (const struct kind *const *k = fs->kinds; *k && rc == 0; k++)
+		if ((*k)->flags & K_FILE)
+			rc = row_list(c.db, 0, (*k)->no, 0, false, add_draft, &d, &e);
+	call_end(&c);
+	c = (struct call){ 0 };
+	if (rc == 0 && d.n && (rc = call_begin(fs, &c, &e)) == 0)
+		rc = call_write(&c, &e);
+	for (size_t i = 0; i < d.n && rc == 0; i++)
+		if ((rc = obj_by_id(&c, d.ids[i], &o, &e)) == 0 && obj_delete(&c, &o, &e) < 0)	/* protected */
+			log_warn("a file that was being made stays: %s", e.msg);
+	if (rc < 0 || (d.n && call_commit(&c, &e) < 0))
+		log_warn("files that were being made: %s", e.msg);
 }
 
 int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e)

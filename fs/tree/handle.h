@@ -46,5 +46,7 @@ int handle_truncate(struct call *c, struct handle *h, int64_t size, struct err *
 int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e);
 /* Frees it. */
 int handle_release(struct call *c, struct handle *h, struct err *e);
+/* At start: files that a crash found between their creation and their first content were never there. */
+void files_settle(struct fs *fs);
 /* One writes to it, or would: EPERM for what cannot be written. */
 bool node_writable(struct fs *fs, struct node n);
