@@ -37,7 +37,7 @@ for top, dirs, files in os.walk(os.fsencode(sys.argv[1])):
             if stat.S_ISREG(os.lstat(path).st_mode):
                 text = open(path, 'rb').read()
                 n += 1
-                if f not in (b'data', b'user-data', b'console.log'):
+                if f not in (b'data', b'user-data', b'user_data', b'console.log'):
                     text.decode()
         except (OSError, UnicodeDecodeError) as e:
             bad += 1
