@@ -207,7 +207,7 @@ static int fill(struct cloud *cl, struct err *e)
 	    host_set_facts(c.db, o.row.id, get_nprocs() * cl->cfg.cpu_ratio_x10 / 10,
 			   (int64_t)(si.totalram / 1048576 * si.mem_unit) - cl->cfg.reserved_ram, 1000, "", false, e) < 0)
 		return -e->code;
-	c.new_tasks = false;
+	tasks_forget(&c, 0, 0);
 	return tx_commit(&c.tx, e);
 }
 
@@ -373,16 +373,17 @@ int cloud_start(struct cloud *c, struct err *e)
 	return tasks_start(&c->fs, e);
 }
 
-void cloud_stop(struct cloud *c)
+bool cloud_stop(struct cloud *c)
 {
-	tasks_stop(&c->fs, 20000);
-	if (!c->fs.tasks)	/* else a step hangs, and may use it until the process ends */
-		images_stop(c);
+	if (!tasks_stop(&c->fs, 20000))
+		return false;
+	images_stop(c);
 	pthread_join(c->networks, NULL);
 	hosts_stop(c);
 	imds_stop(c);
 	notify_stop(&c->fs);
 	drop_run(c);
+	return true;
 }
 
 void cloud_log(struct cloud *c)

@@ -39,8 +39,9 @@ extern const struct kind *const cloud_kinds[];
 int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e);
 /* Hosts are connected, unfinished tasks go on. */
 int cloud_start(struct cloud *c, struct err *e);
-/* No step is begun any more, what runs is waited for, guests are left alone.  Nothing serves any more. */
-void cloud_stop(struct cloud *c);
+/* No step is begun any more, what runs is waited for, guests are left alone.  Nothing serves any more.  False: a step hangs, its thread
+ * uses all of this until the process ends; its task is the next start's. */
+bool cloud_stop(struct cloud *c);
 void cloud_close(struct cloud *c);
 /* From here the log goes to STORE/log. */
 void cloud_log(struct cloud *c);

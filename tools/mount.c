@@ -243,7 +243,8 @@ static int serve(struct request *r, const char *mountpoint, int tell, struct err
 		}
 		log_info("unmounted");
 	}
-	cloud_stop(c);
+	if (!cloud_stop(c))
+		_exit(rc < 0);	/* as after kill -9: the state is whole at any moment */
 	if (server)
 		server_free(server);
 	cloud_close(c);

@@ -23,6 +23,7 @@ struct rule {
 	int code;		/* 0: it does not fail */
 	bool done;		/* fails after it was done */
 	unsigned hang_ms;
+	char while_file[128];	/* hangs while it is there */
 };
 
 struct fault {
@@ -55,6 +56,8 @@ static bool parse_number(const char *s, unsigned *ret)
 
 static bool parse_what(const char *s, struct rule *r)
 {
+	if (strncmp(s, "hang/", 5) == 0)
+		return snprintf(r->while_file, sizeof r->while_file, "%s", s + 4) < (int)sizeof r->while_file;
 	if (strncmp(s, "hang", 4) == 0)
 		return parse_number(s + 4, &r->hang_ms);
 	r->done = strncmp(s, "done", 4) == 0;
@@ -76,7 +79,7 @@ static bool parse_rule(char *text, struct rule *r)
 	return strcmp(nth, "*") == 0 || (parse_number(nth, &r->nth) && r->nth > 0);
 }
 
-static int parse_rules(struct fault *f, const char *text, struct err *e)
+static int parse_rules(struct fault *f, const char *text, const char *uri, struct err *e)
 {
 	AUTO(free) char *copy = strdup(text);
 	char *save;
@@ -85,11 +88,15 @@ static int parse_rules(struct fault *f, const char *text, struct err *e)
 		return err_set(e, ENOMEM, "%m");
 	for (char *p = strtok_r(copy, ", ", &save); p; p = strtok_r(NULL, ", ", &save)) {
 		AUTO(free) char *shown = strdup(p);
+		char *at = strchr(p, '@');
 
+		if (at && strncmp(uri, p, (size_t)(at - p)) != 0)
+			continue;
+		p = at ? at + 1 : p;
 		if (f->n_rules == RULES_MAX)
 			return err_set(e, E2BIG, "more than %d faults", RULES_MAX);
 		if (!parse_rule(p, &f->rules[f->n_rules++]))
-			return err_set(e, EINVAL, "'%s' is no fault; OP:N:ERRNO, OP:N:doneERRNO or OP:N:hangMS", shown ? shown : "it");
+			return err_set(e, EINVAL, "'%s' is no fault; OP:N:ERRNO, OP:N:doneERRNO, OP:N:hangMS or OP:N:hang/FILE", shown ? shown : "it");
 	}
 	return 0;
 }
@@ -109,6 +116,8 @@ static struct rule next_call(struct fault *f, enum op op)
 		if (r->op != op || (r->nth && r->nth != n))
 			continue;
 		sum.hang_ms += r->hang_ms;
+		if (*r->while_file)
+			memcpy(sum.while_file, r->while_file, sizeof sum.while_file);
 		if (r->code) {
 			sum.code = r->code;
 			sum.done = r->done;
@@ -123,9 +132,12 @@ static int injected(const struct rule *r, struct err *e)
 	return err_set(e, r->code, "injected %s of call %u", strerrorname_np(r->code), r->nth);
 }
 
-static void hang(unsigned ms)
+static void hang(unsigned ms, const char *file)
 {
 	struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	while (*file && access(file, F_OK) == 0)
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
 
 	while (nanosleep(&left, &left) < 0 && errno == EINTR)
 		;
@@ -137,8 +149,7 @@ static void hang(unsigned ms)
 	struct hyper *in = f->inner; \
 	struct rule r_ = next_call(f, which); \
 	int rc_ = 0; \
-	if (r_.hang_ms) \
-		hang(r_.hang_ms); \
+	hang(r_.hang_ms, r_.while_file); \
 	if (!r_.code || r_.done) \
 		rc_ = in->ops->call; \
 	rc_ == 0 && r_.code ? injected(&r_, e) : rc_; \
@@ -205,14 +216,16 @@ static const struct hyper_ops fault_ops = {
 	.list = fault_list,
 };
 
-int hyper_fault_wrap(struct hyper **h, const char *rules, struct err *e)
+int hyper_fault_wrap(struct hyper **h, const char *rules, const char *uri, struct err *e)
 {
 	AUTO(free) struct fault *f = calloc(1, sizeof *f);
 
 	if (!f)
 		return err_set(e, ENOMEM, "%m");
-	if (parse_rules(f, rules, e) < 0)
+	if (parse_rules(f, rules, uri, e) < 0)
 		return -e->code;
+	if (!f->n_rules)
+		return 0;
 	f->h.ops = &fault_ops;
 	f->inner = *h;
 	pthread_mutex_init(&f->lock, NULL);

@@ -36,7 +36,7 @@ int hyper_open(const struct hyper_config *c, struct hyper **ret, struct err *e)
 	assert(c->uri);
 	if (done(hyper_libvirt_open(c, &h, e), e) < 0)
 		return err_prefix(e, "hypervisor %s", c->uri);
-	if (faults && *faults && hyper_fault_wrap(&h, faults, e) < 0)
+	if (faults && *faults && hyper_fault_wrap(&h, faults, c->uri, e) < 0)
 		return err_prefix(e, "CIRRUSFS_FAULT");
 	*ret = steal_ptr(&h);
 	return 0;

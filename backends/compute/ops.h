@@ -42,10 +42,12 @@ int hyper_domain_xml(const struct guest_spec *spec, bool simulated, char **ret, 
 
 /* fault.c: puts a table before `*h` (which it owns from then on) that breaks the calls `rules` names.
  *
- *   rules = rule[,rule...]      rule = OP:N:WHAT      OP = info alive start resume shutdown destroy state list
+ *   rules = rule[,rule...]      rule = [URI@]OP:N:WHAT      OP = info alive start resume shutdown destroy state list
  *   N     = which call of OP, from 1; * is every one
  *   WHAT  = EIO (any errno's name): fails with it, nothing done;  doneEIO: done, and fails all the same;
- *           hang500: waits 500 ms first
+ *           hang500: waits 500 ms first; hang/FILE: waits first, while there is that file
+ *   URI   = only for hosts whose URI begins so
  *
- * Counted per handle, from its open.  EINVAL: a rule that is none; *h stays as it was. */
-int hyper_fault_wrap(struct hyper **h, const char *rules, struct err *e);
+ * Counted per handle, from its open.  EINVAL: a rule that is none; *h stays as it was, as it does when no rule is
+ * for `uri`. */
+int hyper_fault_wrap(struct hyper **h, const char *rules, const char *uri, struct err *e);

@@ -477,6 +477,25 @@ int task_of(struct db *db, int64_t object, struct task_row *ret, struct err *e)
 	return task_read(&s, ret, e);
 }
 
+int task_list(struct db *db, int64_t tenant, task_fn *fn, void *arg, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, tenant ? "SELECT " TASK " FROM task WHERE tenant = $1 ORDER BY id" :
+						     "SELECT " TASK " FROM task ORDER BY id");
+	struct task_row t = { 0 };
+	int rc;
+
+	if (tenant)
+		stmt_int(&s, 1, tenant);
+	while ((rc = task_read(&s, &t, e)) > 0) {
+		bool stop = fn(arg, &t);
+
+		task_row_free(&t);
+		if (stop)
+			return 0;
+	}
+	return rc;
+}
+
 int task_set_step(struct db *db, int64_t id, int step, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "UPDATE task SET step = $2 WHERE id = $1");

@@ -83,6 +83,9 @@ void task_row_free(struct task_row *t);
 int task_insert(struct db *db, struct task_row *t, struct err *e);	/* takes the place of the one there */
 int task_next(struct db *db, int64_t after, struct task_row *ret, struct err *e);	/* 1 the first with id > after */
 int task_of(struct db *db, int64_t object, struct task_row *ret, struct err *e);	/* 1 there is one */
+/* fn for each of a tenant (0: of all), the oldest first, until it returns non-zero. */
+typedef int task_fn(void *arg, const struct task_row *t);
+int task_list(struct db *db, int64_t tenant, task_fn *fn, void *arg, struct err *e);
 /* 0 and nothing changed when the task is there no more. */
 int task_set_step(struct db *db, int64_t id, int step, struct err *e);
 int task_delete(struct db *db, int64_t id, struct err *e);

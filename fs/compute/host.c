@@ -51,6 +51,7 @@ static int step_connect(struct task *t, struct err *e)
 	bool simulated;
 
 	hosts_changed(cloud_of(t->fs));
+	task_waits(t, "its hypervisor to answer");
 	return host_hyper(cloud_of(t->fs), t->obj.row.id, &h, &simulated, e);
 }
 

@@ -251,6 +251,7 @@ static void tell(struct conn *cn, enum conn_state state, const char *why)
 	if (rc == 0)
 		rc = call_commit(&c, &e);
 	task_poke(&cn->cloud->fs, cn->host);
+	task_poke_lane(&cn->cloud->fs, cn->host);
 }
 
 /* What an embedded host needs beyond the library. */
@@ -460,6 +461,14 @@ void hosts_changed(struct cloud *cl)
 	pthread_mutex_unlock(&cl->hosts->lock);
 }
 
+void host_label(struct cloud *cl, int64_t host, char ret[256])
+{
+	pthread_mutex_lock(&cl->hosts->lock);
+	struct conn *cn = find(cl->hosts, host);
+	snprintf(ret, 256, "%.255s", cn ? cn->name : "that is not connected");
+	pthread_mutex_unlock(&cl->hosts->lock);
+}
+
 int host_hyper(struct cloud *cl, int64_t host, struct hyper **ret, bool *simulated, struct err *e)
 {
 	struct hosts *hs = cl->hosts;
@@ -553,9 +562,9 @@ void hosts_stop(struct cloud *cl)
 	for (struct conn *cn = hs->first; cn; cn = cn->next) {
 		struct timespec until;
 
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += 3;
-		if (pthread_timedjoin_np(cn->thread, NULL, &until) == 0 && cn->h)
+		if (pthread_clockjoin_np(cn->thread, NULL, CLOCK_MONOTONIC, &until) == 0 && cn->h)
 			hyper_close(cn->h);
 	}
 }

@@ -10,6 +10,8 @@ void hosts_stop(struct cloud *c);
 void hosts_changed(struct cloud *c);
 /* Its connection, good until hosts_stop.  EHOSTDOWN and why; 1: it is being made (look again soon). */
 int host_hyper(struct cloud *c, int64_t host, struct hyper **ret, bool *simulated, struct err *e);
+/* Its name, for sentences. */
+void host_label(struct cloud *c, int64_t host, char ret[256]);
 /* "kvm" or "qemu"; NULL: being found out. */
 const char *host_virt_type(struct cloud *c);
 /* Compares a server with its domain and records the truth: power, and a status nobody is working on.  True: it should be looked at

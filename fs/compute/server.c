@@ -315,6 +315,15 @@ static int server_left(struct call *c, struct obj *o, struct err *e)
 	return ports_left(c, o, e);
 }
 
+/* Until it is placed nothing of it can hang. */
+static int64_t server_lane(struct call *c, const struct obj *o)
+{
+	struct err ignored;
+	int64_t host = 0;
+
+	return obj_int(c, o, "host", &host, &ignored) < 0 ? 0 : host;
+}
+
 /* ---- tables */
 
 static const struct file server_files[] = {
@@ -337,8 +346,8 @@ static const struct file server_files[] = {
 
 static const struct verb server_verbs[] = {
 	{ "create", "DRAFT", "BUILD", "ACTIVE", NULL, NULL, create_server, server_create_steps, "places, builds and boots it" },
-	{ "start", "SHUTOFF", NULL, "ACTIVE", NULL, NULL, NULL, server_start_steps, "boots it" },
-	{ "stop", "ACTIVE PAUSED RESCUE", NULL, "SHUTOFF", NULL, NULL, NULL, server_stop_steps, "asks it to power off; ends it after stop-timeout" },
+	{ "start", "SHUTOFF", NULL, "ACTIVE", "-", NULL, NULL, server_start_steps, "boots it" },
+	{ "stop", "ACTIVE PAUSED RESCUE", NULL, "SHUTOFF", "-", NULL, NULL, server_stop_steps, "asks it to power off; ends it after stop-timeout" },
 	{ "reboot", "ACTIVE SHUTOFF PAUSED SUSPENDED ERROR", "REBOOT", "ACTIVE", NULL, "[hard]", reboot, server_reboot_steps, "restarts it: by ACPI, or 'hard' at once" },
 	{ 0 }
 };
@@ -347,7 +356,7 @@ const struct kind server_kind = {
 	.no = 9, .name = "server", .dir = "servers", .parent = &tenant_kind, .table = "server", .view = "server_v",
 	.statuses = "ACTIVE DRAFT BUILD SHUTOFF PAUSED SUSPENDED RESCUE RESIZE VERIFY_RESIZE REBUILD SHELVED SHELVED_OFFLOADED MIGRATING REBOOT "
 		    "HARD_REBOOT ERROR",
-	.files = server_files, .verbs = server_verbs, .remove = server_remove_steps, .going = server_going, .left = server_left,
+	.files = server_files, .verbs = server_verbs, .remove = server_remove_steps, .going = server_going, .left = server_left, .lane = server_lane,
 	.open_view = "all", .columns = "power addresses flavor image host", .help = "virtual machines",
 	.example = "  echo 'create web1 flavor=m1.tiny image=tiny network=lan' > servers/ctl\n  cat servers/web1/wait servers/web1/addresses\n"
 		   "  echo stop > servers/web1/ctl\n",

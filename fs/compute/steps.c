@@ -47,6 +47,7 @@ static int job_load(struct task *t, struct job *j, struct err *e)
 {
 	AUTO(call_end) struct call c = { 0 };
 	const struct obj *o = &t->obj;
+	char host[256];
 
 	*j = (struct job){ .cl = cloud_of(t->fs) };
 	guest_name(o->row.id, j->name);
@@ -58,8 +59,14 @@ static int job_load(struct task *t, struct job *j, struct err *e)
 	c = (struct call){ 0 };
 	if (!j->host)
 		return err_set(e, EHOSTDOWN, "it has no host");
+	host_label(j->cl, j->host, host);
+	task_waits(t, "host %s", host);
 	int rc = host_hyper(j->cl, j->host, &j->h, &j->simulated, e);
-	return rc ? rc : hyper_state(j->h, j->name, &j->state, e);
+	t->again_ms = 5000;	/* a host that answers pokes those that wait for it */
+	rc = rc ? rc : hyper_state(j->h, j->name, &j->state, e);
+	if (rc == 0)
+		task_waits(t, "%s", "");
+	return rc;
 }
 
 void server_path(struct cloud *cl, int64_t server, const char *file, char *ret, size_t size)
@@ -86,6 +93,8 @@ static int step_network(struct task *t, struct err *e)
 	struct job j;
 	int rc = job_load(t, &j, e);
 
+	if (rc == 0 && j.ports.n)
+		task_waits(t, "its networks");
 	for (size_t i = 0; i < j.ports.n && rc == 0 && !j.simulated; i++)
 		rc = network_up(j.cl, j.ports.v[i].network, e);
 	return rc;
@@ -105,6 +114,7 @@ static int step_disk(struct task *t, struct err *e)
 		return err_set(e, errno, "make %s: %m", dir);
 	if (access(disk, F_OK) == 0)
 		return 0;
+	task_waits(t, "its disk to be made from image %ld", (long)j.image);
 	rc = image_base(t->fs, j.image, base, sizeof base, format, e);
 	return rc < 0 ? rc : disk_overlay(disk, base, format, (uint64_t)j.disk << 30, e);
 }
@@ -153,6 +163,7 @@ static int step_define(struct task *t, struct err *e)
 	if (rc || !is_off(&j))
 		return rc;
 	virt = host_virt_type(j.cl);
+	task_waits(t, virt || j.simulated ? "its host to start it" : "the look whether KVM works");
 	if (!virt && !j.simulated)
 		return 1;
 	server_path(j.cl, t->obj.row.id, "disk.qcow2", disk, sizeof disk);
@@ -200,7 +211,7 @@ static int note_power(struct task *t, const char *power, bool launched, struct e
 	struct obj o;
 	int64_t before;
 
-	if (call_begin(t->fs, &c, e) < 0 || call_write(&c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
+	if (task_write(t, &c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
 	    obj_set_text(&c, &o, "power", power, e) < 0 || obj_int(&c, &o, "launched", &before, e) < 0 ||
 	    (launched && !before && obj_set_int(&c, &o, "launched", now_us(), e) < 0))
 		return -e->code;
@@ -276,6 +287,8 @@ static int step_off(struct task *t, struct err *e)
 	} else if (!is_off(&j)) {
 		if (waited / 5000000 != (waited - 800000) / 5000000)	/* a look may come late */
 			hyper_shutdown(j.h, j.name, &(struct err){ 0 });
+		task_waits(t, "the guest to power off");
+		t->patient = true;	/* stop-timeout ends it */
 		t->again_ms = 500;
 		return 1;
 	}

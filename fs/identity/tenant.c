@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../cloud.h"
+#include "../tree/tasks.h"
 #include "../tree/ctl.h"
 #include "../tree/value.h"
 
@@ -169,6 +170,7 @@ static const struct file tenant_files[] = {
 	{ "purge", .flags = F_LIST, .column = "purge", .help = "what 'purge plan' found: all that would go, in order" },
 	QUOTA("instances"), QUOTA("cores"), QUOTA("ram"), QUOTA("key-pairs"), QUOTA("networks"), QUOTA("subnets"), QUOTA("ports"),
 	USAGE("instances"), USAGE("cores"), USAGE("ram"), USAGE("key-pairs"), USAGE("networks"), USAGE("subnets"), USAGE("ports"),
+	{ "tasks", .flags = F_LIVE | F_LIST, .show = tasks_show, .help = "what is queued or runs in it: a header, then a tab-separated row each" },
 	{ 0 }
 };
 

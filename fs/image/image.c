@@ -231,6 +231,7 @@ static int step_receive(struct task *t, struct err *e)
 		rc = err_set(e, EINTR, "the upload was interrupted; write data again");
 	}
 	pthread_mutex_unlock(&uploads_lock);
+	task_waits(t, "the upload to be closed");
 	t->patient = true;
 	t->again_ms = 1000;
 	return rc;
@@ -255,7 +256,7 @@ static int record(struct task *t, const struct disk_info *info, const char *md5,
 	AUTO(call_end) struct call c = { 0 };
 	struct obj o;
 
-	if (call_begin(t->fs, &c, e) < 0 || call_write(&c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
+	if (task_write(t, &c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
 	    obj_set_text(&c, &o, "format", info->format, e) < 0 || obj_set_int(&c, &o, "virtual_size", (int64_t)info->virtual_size, e) < 0 ||
 	    obj_set_text(&c, &o, "checksum", md5, e) < 0 || obj_set_int(&c, &o, "size", (int64_t)bytes, e) < 0)
 		return -e->code;
@@ -404,7 +405,7 @@ static int refuse_data(struct call *c, struct obj *o, const struct args *a, stru
 
 static const struct verb image_verbs[] = {
 	{ "create", "DRAFT", NULL, "queued", .begin = image_create, .help = "mkdir did it" },
-	{ "upload", "queued", "saving", "active", "queued", NULL, NULL, upload_steps, "begun by writing data" },
+	{ "upload", "queued", "saving", "active", "queued", NULL, NULL, upload_steps, "begun by writing data", 6 * 3600 },
 	{ "import", "queued", "importing", "active", "queued", "[url=U]", image_import_begin, import_steps, "fetches it from its url; a part that came is continued" },
 	{ "deactivate", "active", NULL, "deactivated", .help = "no new server may use it" },
 	{ "activate", "deactivated", NULL, "active", .begin = refuse_data, .help = "servers may use it again" },

@@ -50,13 +50,11 @@ int call_commit(struct call *c, struct err *e)
 		changes_count(c->changes, c->n_changes);
 		if (!c->hold)
 			call_announce(c);
-		if (c->new_tasks)
-			tasks_load(c->fs);
+		tasks_add(c);
 	}
 	if (rc < 0 || !c->hold)
 		c->n_changes = 0;
 	c->n_cancel = 0;
-	c->new_tasks = false;
 	return rc;
 }
 
@@ -75,6 +73,9 @@ void call_end(struct call *c)
 	else if (c->db && c->db != c->tx.db)	/* the writer's is not the pool's */
 		db_done(c->db);
 	c->db = NULL;
+	tasks_forget(c, 0, 0);
+	free(c->jobs);
+	c->jobs = NULL;
 	free(c->changes);
 	free(c->cancel);
 	c->changes = NULL;
@@ -148,6 +149,7 @@ void changed_users(struct call *c, const struct obj *o)
 
 void task_cancel_on_commit(struct call *c, int64_t object)
 {
+	tasks_forget(c, 0, object);
 	int64_t *v = reallocarray(c->cancel, c->n_cancel + 1, sizeof *v);
 
 	if (!v)

@@ -100,7 +100,11 @@ static int show_history_line(void *arg, int64_t at, const char *verb, const char
 
 static int show_history(struct call *c, const struct obj *o, FILE *out, struct err *e)
 {
-	return history_list(c->db, o->row.id, show_history_line, out, e);
+	int rc = history_list(c->db, o->row.id, show_history_line, out, e);
+
+	if (rc == 0)
+		task_show_steps(c->fs, o->row.id, out);
+	return rc;
 }
 
 struct users {
@@ -139,9 +143,9 @@ const struct file common_files[] = {
 	{ "json", .help = "all of it as JSON" },
 	{ "error", .show = show_error, .help = "newline, or `TIME ERRNO REQUEST-ID` and why the last task or command failed" },
 	{ "status", .flags = F_ONLY_STATUS, .show = show_status, .help = "present status" },
-	{ "task", .flags = F_ONLY_STATUS | F_LIVE, .show = task_show, .help = "verb, step and age of what runs; or `none`" },
+	{ "task", .flags = F_ONLY_STATUS | F_LIVE, .show = task_show, .help = "verb, step, age, queued|running|waiting, seconds left, what it waits for; or `none`" },
 	{ "progress", .flags = F_ONLY_STATUS | F_LIVE, .type = T_INT, .show = show_progress, .help = "0-100" },
-	{ "history", .flags = F_LIST, .show = show_history, .help = "what was done to it, a line each, oldest first" },
+	{ "history", .flags = F_LIST, .show = show_history, .help = "what was done to it, a line each, oldest first; before it, indented, its steps and how long each took" },
 	{ "id", .show = show_id, .help = "UUID; `id:UUID` is taken wherever its name is" },
 	{ "created", .show = show_created, .help = "when, UTC" },
 	{ "description", .flags = F_WRITE, .show = show_description, .store = store_description, .help = "free text, one line" },
@@ -163,7 +167,7 @@ static int show_health(struct call *c, const struct obj *o, FILE *out, struct er
 {
 	long before = ftell(out);
 
-	tasks_health(c->fs, out);
+	tasks_health(c, out);
 	int rc = c->fs->health ? c->fs->health(c->fs, out, e) : 0;
 	if (ftell(out) == before)
 		fputs("ok", out);
@@ -223,6 +227,7 @@ const struct file root_common[] = {
 	{ "last-result", .flags = F_HIDDEN, .help = "path of what this session's last accepted command made" },
 	{ "wait", .flags = F_HIDDEN, .help = "reading blocks until nothing runs anywhere" },
 	{ "by-id", .flags = F_HIDDEN, .help = "by-id/UUID: any object" },
+	{ "tasks", .flags = F_LIVE | F_LIST, .show = tasks_show, .help = "what is queued or runs: a header, then a tab-separated row each" },
 	{ 0 }
 };
 

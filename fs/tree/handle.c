@@ -13,6 +13,7 @@
 #include "proc.h"
 #include "scratch.h"
 #include "session.h"
+#include "tasks.h"
 
 #define DOC_MAX (1 << 20)
 #define HIDDEN_SIZE 4096	/* of streaming names: busybox cat trusts st_size */
@@ -441,7 +442,7 @@ static int64_t run_lines(struct call *c, struct handle *h, const char *text, siz
 	while (done < len) {
 		const char *nl = memchr(text + done, '\n', len - done);
 		size_t l = nl ? (size_t)(nl - text) - done : len - done;
-		size_t changes = c->n_changes, cancel = c->n_cancel;
+		size_t changes = c->n_changes, cancel = c->n_cancel, jobs = c->n_jobs;
 		int64_t made = c->made;
 		int rc = tx_mark(&c->tx, e);
 
@@ -453,6 +454,7 @@ static int64_t run_lines(struct call *c, struct handle *h, const char *text, siz
 			tx_undo(&c->tx);
 			c->n_changes = changes;
 			c->n_cancel = cancel;
+			tasks_forget(c, jobs, 0);
 			c->made = made;
 			break;
 		}

@@ -444,9 +444,9 @@ static int enqueue(struct call *c, struct obj *o, const char *verb, const char *
 	snprintf(t.request, sizeof t.request, "%s", c->request);
 	snprintf(t.who, sizeof t.who, "%s", c->who.name);
 	snprintf(t.was, sizeof t.was, "%s", was);
-	c->new_tasks = true;
 	changed(c, o, CH_VALUES | CH_TASK);
-	return task_insert(c->db, &t, e);
+	int rc = task_insert(c->db, &t, e);
+	return rc < 0 ? rc : tasks_note(c, o, &t, e);
 }
 
 int obj_enqueue(struct call *c, struct obj *o, const char *verb, const char *args, struct err *e)

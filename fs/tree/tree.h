@@ -15,6 +15,7 @@
 struct call;
 struct fs;
 struct kind;
+struct job;
 struct task;
 
 /* ---- an object, as read from the state: a value */
@@ -148,6 +149,7 @@ struct verb {
 	int (*begin)(struct call *c, struct obj *o, const struct args *a, struct err *e);	/* in the transaction; may be NULL */
 	const struct step *steps;	/* NULL: done when begin returns */
 	const char *help;
+	unsigned deadline_s;	/* its task has failed when it has not ended by then; 0: task-timeout of the settings */
 };
 
 enum kind_flags {
@@ -182,6 +184,9 @@ struct kind {
 	int (*made)(struct call *c, struct obj *o, struct err *e);	/* its row was just inserted */
 	int (*going)(struct call *c, struct obj *o, struct err *e);	/* it is being deleted: last word in the transaction */
 	int (*left)(struct call *c, struct obj *o, struct err *e);	/* the row is about to go */
+	/* The row of what its tasks may hang on, such as a server's host: when that does not answer, only tasks of the same row wait.
+	 * 0, NULL: they wait for others of their kind at most. */
+	int64_t (*lane)(struct call *c, const struct obj *o);
 	/* What uses it beside what file tables say: a table and its column that names objects of this kind. */
 	const struct user *users;
 };
@@ -207,7 +212,8 @@ struct call {
 	struct change *changes;	/* what to tell once it is committed */
 	size_t n_changes;
 	int64_t last_changed;	/* no object with a higher row is among them */
-	bool new_tasks;
+	struct job **jobs;	/* for the workers, once it is committed */
+	size_t n_jobs;
 	int64_t *cancel;	/* objects whose running task is superseded */
 	size_t n_cancel;
 	bool hold;		/* call_commit does not tell: the caller does, with call_announce, once it has answered */
@@ -293,9 +299,17 @@ struct task {
 	bool patient;		/* a step that returns 1 waits for a person: no deadline */
 	int64_t step_began;	/* when this step was first called, CLOCK_MONOTONIC microseconds */
 	char detail[256];	/* goes into history at the end */
+	struct job *job;
 };
+/* In a step, before something that may take long, or when it returns 1: what it waits for ("host sim"), for `task`, `tasks`, `history`
+ * and the sentence of a deadline that passed. */
+void task_waits(struct task *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* In a step: begins a transaction for what it has to record.  ECANCELED: the task was superseded or given up while the step was away. */
+int task_write(struct task *t, struct call *c, struct err *e);
 /* Makes the tasks of that object look again now: what they wait for may have happened. */
 void task_poke(struct fs *fs, int64_t object);
+/* The same for all that may hang on that row. */
+void task_poke_lane(struct fs *fs, int64_t lane);
 /* Is a task of it queued or running? */
 bool task_busy(struct fs *fs, int64_t object);
 /* In a step: durable progress, told to readers. */
@@ -347,5 +361,7 @@ int event_put(struct call *c, const struct obj *o, const char *verb, const char 
 /* 2026-11-22T10:06:00Z */
 void time_text(int64_t us, char ret[24]);
 void put_time(FILE *out, int64_t us);
+/* 2026-11-22T10:06:00.123Z */
+void put_time_ms(FILE *out, int64_t us);
 /* A word as ctl reads it: quoted where it has blanks or quotes. */
 void put_word(FILE *out, const char *word);

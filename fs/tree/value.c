@@ -237,6 +237,14 @@ void error_text(char *ret, size_t size, const struct err *e, const char *request
 	snprintf(ret, size, "%s %s %s %s%s%s", at, err_name(e->code), request, verb ? verb : "", verb ? ": " : "", e->msg);
 }
 
+void put_time_ms(FILE *out, int64_t us)
+{
+	char s[24];
+
+	time_text(us, s);
+	fprintf(out, "%.19s.%03dZ", s, (int)(us / 1000 % 1000));
+}
+
 void put_time(FILE *out, int64_t us)
 {
 	char s[24];

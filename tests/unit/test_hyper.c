@@ -503,7 +503,7 @@ static void a_fault_breaks_the_call_it_names(void)
 	AUTO(hyper_close) struct hyper *h = host();
 	struct err e = { 0 };
 
-	CHECK_INT(hyper_fault_wrap(&h, "start:2:ENOSPC,resume:1:doneEIO,destroy:*:EBUSY", &e), 0);
+	CHECK_INT(hyper_fault_wrap(&h, "start:2:ENOSPC,resume:1:doneEIO,destroy:*:EBUSY", "test:///default", &e), 0);
 	CHECK_INT(start(h, &e), 0);
 	CHECK_INT(start(h, &e), -ENOSPC);
 	CHECK_STR(e.msg, "start c-12: injected ENOSPC of call 2");
@@ -521,7 +521,7 @@ static void a_fault_delays_the_call_it_names(void)
 	struct err e = { 0 };
 	uint64_t t = now_ms();
 
-	CHECK_INT(hyper_fault_wrap(&h, "alive:2:hang150", &e), 0);
+	CHECK_INT(hyper_fault_wrap(&h, "qemu:@alive:1:EIO,test:@alive:2:hang150", "test:///default", &e), 0);
 	CHECK_INT(hyper_alive(h, &e), 0);
 	CHECK(now_ms() - t < 100);
 	CHECK_INT(hyper_alive(h, &e), 0);
