@@ -459,7 +459,7 @@ bool queue_can_take(const struct queue *q)
 	return next_share(q) != NULL;
 }
 
-struct qjob *queue_take(struct queue *q, int64_t now)
+struct qjob *queue_take(struct queue *q)
 {
 	struct share *s = next_share(q);
 
@@ -480,7 +480,6 @@ struct qjob *queue_take(struct queue *q, int64_t now)
 			pull(o);
 			o->where = Q_BLOCKED;
 		}
-	s->lane->progress = now;
 	return j;
 }
 

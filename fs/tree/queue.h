@@ -41,7 +41,7 @@ void queue_free(struct queue *q);
 /* at > now: not before.  False: no memory. */
 bool queue_add(struct queue *q, struct qjob *j, int64_t at, int64_t now);
 /* The next, now Q_RUNNING; NULL: none may run. */
-struct qjob *queue_take(struct queue *q, int64_t now);
+struct qjob *queue_take(struct queue *q);
 /* Would queue_take find one? */
 bool queue_can_take(const struct queue *q);
 /* One that ran is to be looked at again.  False: no memory, it is out of the queue. */
@@ -54,7 +54,7 @@ void queue_stuck(struct queue *q, struct qjob *j);
 void queue_poke(struct queue *q, struct qjob *j);
 /* Those whose time has come are ready; the time of the next, or INT64_MAX. */
 int64_t queue_due(struct queue *q, int64_t now);
-/* When something of that lane was last done: a job was taken, came back or ended. */
+/* When a job of its lane last came back. */
 int64_t queue_progress(const struct qjob *j);
 void queue_note_progress(struct qjob *j, int64_t now);
 

@@ -640,7 +640,7 @@ static void *work(void *arg)
 
 	pthread_mutex_lock(&ts->lock);
 	while (!ts->stop) {
-		struct qjob *q = queue_take(ts->queue, mono_us());
+		struct qjob *q = queue_take(ts->queue);
 
 		ts->waking = false;
 		if (q) {
@@ -671,20 +671,6 @@ static bool is_late(struct fs *fs, const struct job *j, int64_t now)
 	return now > GRACE_US + (j->began ? deadline(fs, j) : since + (int64_t)job_seconds(fs, j) * 1000000);
 }
 
-static struct job *find_late(struct fs *fs, int64_t now)
-{
-	for (struct qjob *q = queue_first(fs->tasks->queue); q; q = q->all_next) {
-		struct job *j = job_of_q(q);
-
-		/* a deletion goes on, but others of its lane need not wait for it */
-		if (!j->verb && q->where == Q_RUNNING && now - j->call_began > (int64_t)fs->task_timeout_s * 1000000)
-			queue_stuck(fs->tasks->queue, q);
-		if (is_late(fs, j, now))
-			return j;
-	}
-	return NULL;
-}
-
 /* What one that does not run waits for: what others of its lane wait for. */
 static void why_not(struct tasks *ts, const struct job *j, char *ret, size_t size)
 {
@@ -695,35 +681,69 @@ static void why_not(struct tasks *ts, const struct job *j, char *ret, size_t siz
 			snprintf(ret, size, "%s", job_of_q(q)->waits);
 }
 
-/* Ends it; the lock is left meanwhile. */
-static void expire(struct fs *fs, struct job *j)
+/* What is needed to end it while its own thread is still away. */
+static struct job *copy_late(struct tasks *ts, struct job *j)
+{
+	struct job *copy = malloc(sizeof *copy);
+
+	if (!copy)
+		return NULL;
+	*copy = *j;
+	copy->args = (struct args){ 0 };
+	copy->log = j->log ? strdup(j->log) : NULL;
+	if (!*copy->waits)
+		why_not(ts, j, copy->waits, sizeof copy->waits);
+	if (j->began)
+		job_log_step(copy, "ETIMEDOUT");
+	return copy;
+}
+
+/* All that are late, before room is given to others: those behind them in the same lane are as late.  Linked by `next` of the queue's part. */
+static struct job *take_late(struct fs *fs)
 {
 	struct tasks *ts = fs->tasks;
-	struct err why = { 0 }, e = { 0 };
+	struct job *late = NULL, *copy;
+	int64_t now = mono_us();
 
-	j->overdue = true;
-	struct job copy = *j;
-	copy.log = j->log ? strdup(j->log) : NULL;
-	if (!*j->waits)
-		why_not(ts, j, copy.waits, sizeof copy.waits);
-	if (j->began)
-		job_log_step(&copy, "ETIMEDOUT");
-	too_late(fs, &copy, j->began ? job_step_name(j) : "queued", &why);
-	if (j->q.where == Q_RUNNING) {
-		queue_stuck(ts->queue, &j->q);
-	} else {
-		copy.args = (struct args){ 0 };
-		drop(ts, j);
+	for (struct qjob *q = queue_first(ts->queue); q; q = q->all_next)
+		if (is_late(fs, job_of_q(q), now) && (copy = copy_late(ts, job_of_q(q)))) {
+			job_of_q(q)->overdue = true;
+			copy->q.next = late ? &late->q : NULL;
+			late = copy;
+		}
+	for (struct qjob *q = queue_first(ts->queue), *next; q; q = next) {
+		struct job *j = job_of_q(q);
+
+		next = q->all_next;
+		/* a deletion goes on, but others of its lane need not wait for it */
+		if (q->where == Q_RUNNING && (j->overdue || (!j->verb && now - j->call_began > (int64_t)fs->task_timeout_s * 1000000)))
+			queue_stuck(ts->queue, q);
+		else if (j->overdue)
+			drop(ts, j);
 	}
+	return late;
+}
+
+/* Ends them; the lock is left meanwhile. */
+static void expire(struct fs *fs, struct job *late)
+{
+	struct tasks *ts = fs->tasks;
+
 	pthread_mutex_unlock(&ts->lock);
-	log_warn("task %ld %s of object %ld: %s", (long)copy.id, copy.name, (long)copy.q.object, why.msg);
-	while (finish(fs, &copy, &why, "", &e) < 0 && !ts->stop) {
-		log_error("task %ld: %s", (long)copy.id, e.msg);
-		sleep(1);
+	while (late) {
+		struct job *j = late;
+		struct err why = { 0 }, e = { 0 };
+
+		late = (struct job *)j->q.next;
+		too_late(fs, j, j->began ? job_step_name(j) : "queued", &why);
+		log_warn("task %ld %s of object %ld: %s", (long)j->id, j->name, (long)j->q.object, why.msg);
+		while (finish(fs, j, &why, "", &e) < 0 && !ts->stop) {
+			log_error("task %ld: %s", (long)j->id, e.msg);
+			sleep(1);
+		}
+		job_free(j);
 	}
-	free(copy.log);
 	pthread_mutex_lock(&ts->lock);
-	offer(fs);
 }
 
 static void *keep_time(void *arg)
@@ -736,13 +756,12 @@ static void *keep_time(void *arg)
 	while (!ts->stop) {
 		int64_t now = mono_us();
 
-		ts->tick_at = queue_due(ts->queue, now);
-		offer(fs);
 		if (now - looked >= 1000000) {
-			for (struct job *j; !ts->stop && (j = find_late(fs, mono_us())); )
-				expire(fs, j);
+			expire(fs, take_late(fs));
 			looked = now;
 		}
+		ts->tick_at = queue_due(ts->queue, now);
+		offer(fs);
 		if (ts->stop)
 			break;
 		if (ts->tick_at > now + 1000000)

@@ -7,6 +7,8 @@
 
 #define SLOW_US 60000000	/* a step that is away for so long is a line of health */
 
+#define BLOCKED "an earlier step that does not come back"
+
 /* The job of that row of `task`; under the lock. */
 static struct job *find(struct fs *fs, int64_t object, int64_t id)
 {
@@ -53,7 +55,7 @@ static void state_of(struct fs *fs, int64_t object, int64_t id, int64_t created,
 		s->tries = j->tries;
 	}
 	if (j && j->q.where == Q_BLOCKED)
-		snprintf(s->waits, sizeof s->waits, "an earlier step that does not come back");
+		snprintf(s->waits, sizeof s->waits, BLOCKED);
 	unlock(fs);
 }
 
@@ -162,7 +164,7 @@ static bool is_slow(struct fs *fs, const struct job *j, struct slow *ret)
 			 *j->waits ? "; it waits for " : "", j->waits);
 	else if (!j->verb && !*j->error && job_age_s(j, 0) > fs->task_timeout_s)
 		snprintf(ret->what, sizeof ret->what, "delete has not ended for %ld s; it is at '%s'%s%s", (long)job_age_s(j, 0), job_step_name(j),
-			 *j->waits ? " and waits for " : "", j->waits);
+			 *j->waits || j->q.where == Q_BLOCKED ? " and waits for " : "", j->q.where == Q_BLOCKED ? BLOCKED : j->waits);
 	else
 		return false;
 	return true;

@@ -43,7 +43,7 @@ static unsigned taken_until(const struct qjob *want)
 {
 	unsigned taken = 0;
 
-	for (struct qjob *j; (j = queue_take(q, 0)); ) {
+	for (struct qjob *j; (j = queue_take(q)); ) {
 		taken++;
 		if (j == want)
 			return taken;
@@ -58,11 +58,11 @@ static void one_create_does_not_wait_for_5000_of_another(void)
 	for (int i = 0; i < 5000; i++)
 		add(1, 9);
 	for (int i = 0; i < 4; i++)
-		queue_take(q, 0);	/* all room is taken */
+		queue_take(q);	/* all room is taken */
 	CHECK(!queue_can_take(q));
 	struct qjob *b = add(2, 9);
 	CHECK(queue_can_take(q));
-	CHECK(queue_take(q, 0) == b);
+	CHECK(queue_take(q) == b);
 	CHECK(!queue_can_take(q));
 	end();
 }
@@ -77,7 +77,7 @@ static void tenants_take_turns(void)
 	for (int i = 0; i < 100; i++)
 		add(2, 9);
 	for (int i = 0; i < 100; i++) {
-		struct qjob *j = queue_take(q, 0);
+		struct qjob *j = queue_take(q);
 
 		a += j->tenant == 1;
 		b += j->tenant == 2;
@@ -92,13 +92,13 @@ static void a_tenants_oldest_goes_first(void)
 {
 	begin(1, 256);
 	struct qjob *first = add(1, 9), *second = add(1, 9), *third = add(1, 9);
-	CHECK(queue_take(q, 0) == first);
+	CHECK(queue_take(q) == first);
 	CHECK(queue_again(q, first, 0, 0));	/* what has begun goes on before */
-	CHECK(queue_take(q, 0) == first);
+	CHECK(queue_take(q) == first);
 	queue_drop(q, first);
-	CHECK(queue_take(q, 0) == second);
+	CHECK(queue_take(q) == second);
 	queue_drop(q, second);
-	CHECK(queue_take(q, 0) == third);
+	CHECK(queue_take(q) == third);
 	end();
 }
 
@@ -108,15 +108,15 @@ static void a_lane_that_hangs_holds_up_only_its_own(void)
 	for (int i = 0; i < 100; i++)
 		add(1, 7);
 	for (int i = 0; i < 4; i++)
-		CHECK(queue_take(q, 0) != NULL);
+		CHECK(queue_take(q) != NULL);
 	CHECK(!queue_can_take(q));
 	struct qjob *other = add(1, 8);		/* the same tenant, elsewhere */
-	CHECK(queue_take(q, 0) == other);
+	CHECK(queue_take(q) == other);
 	/* given up: the lane has room again, and its threads count */
 	for (int i = 0; i < 4; i++)
 		queue_stuck(q, &jobs[i]);
 	unsigned more = 0;
-	while (queue_take(q, 0))
+	while (queue_take(q))
 		more++;
 	CHECK_INT(more, 4);
 	end();
@@ -132,11 +132,11 @@ static void the_last_threads_are_for_lanes_that_have_none(void)
 		for (int i = 0; i < 20; i++)
 			add(lane, lane);
 	for (int round = 0; round < 50; round++)
-		for (struct qjob *j; (j = queue_take(q, 0)); taken++)
+		for (struct qjob *j; (j = queue_take(q)); taken++)
 			queue_stuck(q, j);
 	CHECK(taken < 32);
 	struct qjob *j = add(1, 77);
-	CHECK(queue_take(q, 0) == j);
+	CHECK(queue_take(q) == j);
 	end();
 }
 
@@ -144,15 +144,15 @@ static void an_object_is_worked_on_once(void)
 {
 	begin(4, 256);
 	struct qjob *create = add_at(1, 9, 5, 0), *del = add_at(1, 9, 5, 0), *other = add(1, 9);
-	CHECK(queue_take(q, 0) == create);
-	CHECK(queue_take(q, 0) == other);
-	CHECK(queue_take(q, 0) == NULL);
+	CHECK(queue_take(q) == create);
+	CHECK(queue_take(q) == other);
+	CHECK(queue_take(q) == NULL);
 	CHECK_INT(del->where, Q_BLOCKED);
 	struct qjob *third = add_at(1, 9, 5, 0);
 	CHECK_INT(third->where, Q_BLOCKED);
 	queue_drop(q, del);
 	queue_drop(q, create);
-	CHECK(queue_take(q, 0) == third);
+	CHECK(queue_take(q) == third);
 	CHECK(queue_of(q, 5) == third);
 	CHECK(queue_of_next(third) == NULL);
 	CHECK(queue_of(q, 6) == NULL);
@@ -176,7 +176,7 @@ static void times_come_in_order(void)
 		seen = next;
 	}
 	unsigned ready = 0;
-	for (struct qjob *j; (j = queue_take(q, 0)); ready++)
+	for (struct qjob *j; (j = queue_take(q)); ready++)
 		queue_drop(q, j);
 	CHECK_INT(ready, 3333);
 	CHECK(queue_first(q) == NULL);
@@ -195,7 +195,7 @@ static void nothing_is_lost(void)
 		add_at(random() % 5, random() % 4, random() % 50, random() % 3 ? 0 : i + random() % 100);
 		in[i] = true;
 		queue_due(q, i);
-		struct qjob *j = queue_take(q, i);
+		struct qjob *j = queue_take(q);
 		if (j)
 			running[j - jobs] = true;
 		size_t k = (size_t)random() % n;
@@ -214,7 +214,7 @@ static void nothing_is_lost(void)
 			out++;
 		}
 	queue_due(q, INT64_MAX - 1);
-	for (struct qjob *j; (j = queue_take(q, 0)); out++)
+	for (struct qjob *j; (j = queue_take(q)); out++)
 		queue_drop(q, j);
 	CHECK_INT(out, JOBS / 2);
 	CHECK(queue_first(q) == NULL);
