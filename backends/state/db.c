@@ -484,6 +484,13 @@ void tx_undo(struct tx *tx)
 	run(tx->db, "RELEASE part", &e);
 }
 
+int tx_settle(struct tx *tx, struct err *e)
+{
+	int rc = run(tx->db, "RELEASE tx", e);
+
+	return rc < 0 ? rc : run(tx->db, "SAVEPOINT tx", e);
+}
+
 sqlite3 *db_handle(struct db *db)
 {
 	return db->h;

@@ -70,6 +70,9 @@ static inline void auto_tx_rollback(struct tx *tx)
 int tx_mark(struct tx *tx, struct err *e);
 int tx_keep(struct tx *tx, struct err *e);
 void tx_undo(struct tx *tx);
+/* Between parts: what was done so far is committed whatever becomes of the rest (but for a failure of the commit itself).  Keeps long
+ * transactions cheap: SQLite looks through what could be undone at the end of every statement. */
+int tx_settle(struct tx *tx, struct err *e);
 
 /* Microseconds since 1970, UTC: the unit of every time in the state. */
 int64_t now_us(void);

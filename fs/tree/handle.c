@@ -432,42 +432,56 @@ static struct node ctl_scope(struct node n)
 	return n;
 }
 
-/* Complete lines of text, each a part of one transaction; how many bytes went through before the first that did not. */
+#define SHARE_MS 50	/* other writers do not wait longer for lines that come in bulk */
+
+/* One line, whole or nothing of it. */
+static int run_line(struct call *c, struct node n, const char *line, size_t len, struct err *e)
+{
+	size_t changes = c->n_changes, cancel = c->n_cancel, jobs = c->n_jobs;
+	int64_t made = c->made;
+	int rc = tx_mark(&c->tx, e);
+
+	if (rc == 0)
+		rc = ctl_line(c, n, line, len, e);
+	if (rc == 0)
+		rc = tx_keep(&c->tx, e);
+	if (rc == 0)
+		return tx_settle(&c->tx, e);
+	tx_undo(&c->tx);
+	c->n_changes = changes;
+	c->n_cancel = cancel;
+	tasks_forget(c, jobs, 0);
+	c->made = made;
+	return rc;
+}
+
+/* Complete lines of text, as many in a transaction as go in a moment; how many bytes went through before the first that did not. */
 static int64_t run_lines(struct call *c, struct handle *h, const char *text, size_t len, struct err *e)
 {
-	size_t done = 0;
-
-	if (doc_pending(c->fs, h->n, e) < 0 || call_write(c, e) < 0)
-		return -e->code;
-	while (done < len) {
-		const char *nl = memchr(text + done, '\n', len - done);
-		size_t l = nl ? (size_t)(nl - text) - done : len - done;
-		size_t changes = c->n_changes, cancel = c->n_cancel, jobs = c->n_jobs;
-		int64_t made = c->made;
-		int rc = tx_mark(&c->tx, e);
-
-		if (rc == 0)
-			rc = ctl_line(c, ctl_scope(h->n), text + done, l, e);
-		if (rc == 0)
-			rc = tx_keep(&c->tx, e);
-		if (rc < 0) {
-			tx_undo(&c->tx);
-			c->n_changes = changes;
-			c->n_cancel = cancel;
-			tasks_forget(c, jobs, 0);
-			c->made = made;
-			break;
-		}
-		done += l + (nl != NULL);
-	}
-	if (done == 0)
-		return -e->code;
+	size_t done = 0, durable = 0;
 	struct err why = { 0 };
-	if (call_commit(c, &why) < 0) {
-		*e = why;
-		return -why.code;
+	int rc = doc_pending(c->fs, h->n, e);
+
+	while (rc == 0 && done < len && (rc = call_write(c, e)) == 0) {
+		int64_t begin = mono_ms();
+
+		while (rc == 0 && done < len && mono_ms() - begin < SHARE_MS) {
+			const char *nl = memchr(text + done, '\n', len - done);
+			size_t l = nl ? (size_t)(nl - text) - done : len - done;
+
+			rc = run_line(c, ctl_scope(h->n), text + done, l, e);
+			if (rc == 0)
+				done += l + (nl != NULL);
+		}
+		if (done == durable)
+			break;
+		if (call_commit(c, &why) < 0) {
+			*e = why;
+			return durable ? (int64_t)durable : -e->code;
+		}
+		durable = done;
 	}
-	return (int64_t)done;
+	return durable ? (int64_t)durable : -e->code;
 }
 
 /* A program's buffer that ran full: what it wrote goes on with its next write. */
