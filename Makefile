@@ -221,6 +221,27 @@ uninstall: tree
 	@find $(TREE) -type f | while read -r f; do rm -fv "$(DESTDIR)$(PREFIX)/$${f#$(TREE)/}"; done
 	@rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(PREFIX)/share/doc/cirrusfs"
 
+# ---- a Debian package, made from a copy of the sources with tools/debian beside them
+DEB = $(B)/deb
+ABOUT = $$(sed -n 's/^\#define CIRRUSFS_$(1) "\(.*\)".*/\1/p' fs/cloud.h)
+.PHONY: deb check-deb
+deb:
+	@$(SUBMAKE) deps PACKAGES='$(PACKAGES) debhelper'
+	@rm -rf $(DEB) && mkdir -p $(DEB)/cirrusfs
+	@cp -R Makefile README.md LICENSE backends docs fs tools $(DEB)/cirrusfs && cp -R tools/debian $(DEB)/cirrusfs
+	@sed 's/^$$/./; s/^/ /' LICENSE >> $(DEB)/cirrusfs/debian/copyright
+	@printf 'cirrusfs (%s) bookworm; urgency=medium\n\n  * As it stands in the sources.\n\n -- cirrusfs <cirrusfs@localhost>  %s\n' \
+		"$(call ABOUT,VERSION)" "$$(date -uRd "$(call ABOUT,DATE)")" > $(DEB)/cirrusfs/debian/changelog
+	cd $(DEB)/cirrusfs && env -u MAKEFLAGS -u MAKELEVEL -u CIRRUSFS -u TINY dpkg-buildpackage -b -us -uc -j$$(nproc)
+	@rm -rf $(DEB)/cirrusfs && ls $(DEB)/*.deb
+
+# Downloads a bare Debian (some 600 MB with what the package needs), so it is not part of make check.
+check-deb:
+	@$(ROOT)
+	@$(SUBMAKE) deps PACKAGES='$(PACKAGES) debhelper lintian mmdebstrap'
+	@$(SUBMAKE) deb guest
+	@DEBS=$(abspath $(DEB)) tests/run tests/deb.sh
+
 .PHONY: clean
 clean:
 	rm -rf $(B)

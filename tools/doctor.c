@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <pthread.h>
 #include <pwd.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -52,30 +50,21 @@ struct probe {
 
 /* ---- the file system */
 
-static void *mount_something(void *arg)
-{
-	struct err *e = arg;
-	AUTO(close) int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	char options[64];
-
-	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
-	if (fd < 0)
-		err_set(e, errno, "open /dev/fuse: %m");
-	else if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)	/* this thread's alone */
-		err_set(e, errno, "make a mount namespace: %m");
-	else if (mount("try", "/run", "fuse", MS_NOSUID | MS_NODEV, options) < 0)
-		err_set(e, errno, "mount a FUSE file system: %m");
-	return NULL;
-}
-
+/* A mount that is attached nowhere. */
 static int look_fuse(struct doctor *d, struct err *e)
 {
-	pthread_t thread;
+	AUTO(close) int dev = open("/dev/fuse", O_RDWR | O_CLOEXEC), fs = -1, mnt = -1;
+	char fd[16];
 
-	if (pthread_create(&thread, NULL, mount_something, e) != 0)
-		return err_set(e, EAGAIN, "start a thread: %m");
-	pthread_join(thread, NULL);
-	return -e->code;
+	if (dev < 0)
+		return err_set(e, errno, "open /dev/fuse: %m");
+	snprintf(fd, sizeof fd, "%d", dev);
+	fs = fsopen("fuse", FSOPEN_CLOEXEC);
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "fd", fd, 0) < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "rootmode", "40000", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "user_id", "0", 0) < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "group_id", "0", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0 || (mnt = fsmount(fs, FSMOUNT_CLOEXEC, 0)) < 0)
+		return err_set(e, errno, "mount a FUSE file system: %m");
+	return 0;
 }
 
 static int look_helper(struct doctor *d, struct err *e)

@@ -17,9 +17,13 @@ AUTO_FN(json_t *, json_decref);
 
 static int try_name(struct err *e)
 {
-	/* in a mount namespace of this thread's own: nobody sees the name */
-	if (unshare(CLONE_NEWNS) < 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("none", "/run", "tmpfs", 0, NULL) < 0)
+	/* in a mount namespace of this thread's own, where nobody sees the name */
+	if (unshare(CLONE_NEWNS) < 0)
 		return err_set(e, errno, "make a mount namespace: %m");
+	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)	/* below a chroot others would see it: left untried */
+		return errno == EINVAL ? 0 : err_set(e, errno, "make a mount namespace: %m");
+	if (mount("none", "/run", "tmpfs", 0, NULL) < 0)
+		return err_set(e, errno, "mount something on /run: %m");
 	AUTO(close) int fd = open("/run/name", O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0 || mount("/proc/thread-self/ns/net", "/run/name", "none", MS_BIND, NULL) < 0)
