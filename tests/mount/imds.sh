@@ -149,7 +149,7 @@ is "and one in another network" "$(FROM=$other ask 10.0.0.11 /latest/meta-data/h
 works "few descriptors are held" [ $(($(files) - before)) -le 40 ]
 wait $!
 works "and none for long" until_true 40 eval '[ "$(files)" -le $((before + 2)) ]'
-works "nor memory ($rss KiB before)" [ $(($(memory) - rss)) -lt 16384 ]
+works "nor memory ($rss KiB before)" [ $(($(memory) - rss)) -lt 40960 ]
 echo "# memory: $rss KiB before, $(memory) after"
 is "the guest itself is served again" "$(ask 10.0.0.11 /latest/meta-data/hostname)" www.novalocal
 is "health" "$(cat "$CLOUD/health")" ok

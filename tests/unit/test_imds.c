@@ -282,7 +282,7 @@ static int burn(void *arg, const char *path, const char *body, size_t len)
 
 static void an_image_holds_all_under_its_label(void)
 {
-	char path[] = "/tmp/test_imds.XXXXXX", label[33] = "", text[64] = "";
+	char path[64] = "/tmp/test_imds.XXXXXX", label[33] = "", text[64] = "";
 	int fd = mkstemp(path), found = 0;
 	struct archive_entry *entry;
 	struct iso *iso = NULL;
