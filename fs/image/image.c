@@ -316,6 +316,8 @@ static int step_take(struct task *t, struct err *e)
 		rc = inspect(t, from, to, e);
 	if (rc < 0)
 		unlink(from);
+	else
+		image_sweep(t->fs);	/* a part of an earlier import is of no use any more */
 	return rc;
 }
 

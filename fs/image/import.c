@@ -45,7 +45,7 @@ int images_start(struct cloud *cl, struct err *e)
 		.total_s = (unsigned)cl->cfg.import_timeout, .retries = 5, .retry_ms = 1000, .poke = poke, .arg = &cl->fs,
 	};
 
-	if (asprintf(&dir, "%s/images/fetch", cl->data) < 0)
+	if (asprintf(&dir, "%s/fetch", cl->data) < 0)
 		return err_set(e, ENOMEM, "%m");
 	conf.dir = dir;
 	if (fetcher_open(&conf, &cl->fetcher, e) < 0)

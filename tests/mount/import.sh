@@ -16,7 +16,7 @@ U=http://127.0.0.1:$(cat "$WORK/port")
 TLS=https://127.0.0.1:$(cat "$WORK/tls-port")
 sha() { echo "sha256:$(sha256sum < "$1" | cut -d' ' -f1)"; }
 asked() { grep -cF -- "$1" "$WORK/log"; }
-left() { find "$STORE/images/fetch" -type f | wc -l; }
+left() { find "$STORE/fetch" -type f | wc -l; }
 
 # what is allowed at first
 cloud_up
