@@ -97,7 +97,7 @@ if not busy:
     for id in running:
         if f'c-{id}' not in qemus:
             fault('guest', f'c-{id}', 'does not run and is called RUNNING')
-    both('file', [n for n in names(f'{store}/images') if n != 'fetch' or names(f'{store}/images/fetch')], [f'{id}.img' for id, in ask("SELECT id FROM object WHERE kind = 5 AND status IN ('active', 'deactivated')")])
+    both('file', names(f'{store}/images'), [f'{id}.img' for id, in ask("SELECT id FROM object WHERE kind = 5 AND status IN ('active', 'deactivated')")])
     networks = ask("SELECT n.id, n.cidr FROM network n JOIN object o ON o.id = n.id WHERE o.status <> 'DRAFT'")
     both('directory of network', names(f'{store}/networks'), [str(id) for id, _ in networks])
     both('namespace', [n for n in names('/run/netns') if n.startswith(f'cfs{hash}')], [f'cfs{hash}n{id}' for id, _ in networks])
