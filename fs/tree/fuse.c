@@ -19,6 +19,7 @@
 
 #define LONG_S 86400.0
 #define MAX_WRITE (1 << 20)
+#define TALK_MAX 65536	/* bytes of a talk in one answer */
 
 struct server {
 	struct fs *fs;
@@ -500,7 +501,7 @@ static void open_flags(struct fs *fs, const struct handle *h, struct fuse_file_i
 	fi->direct_io = !cached;
 	fi->keep_cache = cached;
 	fi->noflush = !h->writable;
-	fi->nonseekable = h->type == H_WAIT;
+	fi->nonseekable = h->type == H_WAIT || (h->type == H_TALK && h->talk->write);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -582,6 +583,15 @@ static void read_wait(fuse_req_t req, struct handle *h, size_t size, off_t off)
 	waits_park(fs, id, h->n, h->base + off, size, answer_wait, req);
 }
 
+static void read_talk(fuse_req_t req, struct handle *h, size_t size, off_t off)
+{
+	struct fs *fs = fs_of(req);
+	uint64_t id = waits_id(fs);
+
+	fuse_req_interrupt_func(req, interrupted, (void *)(uintptr_t)id);
+	waits_park_talk(fs, id, h, off, size < TALK_MAX ? size : TALK_MAX, answer_wait, req);
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_at(fi);
@@ -592,6 +602,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 
 	if (h->type == H_WAIT) {
 		read_wait(req, h, size, off);
+		return;
+	}
+	if (h->type == H_TALK) {
+		read_talk(req, h, size, off);
 		return;
 	}
 	if (h->type == H_BYTES) {
@@ -636,7 +650,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	struct handle *h = handle_at(fi);
 	AUTO_REQ r = { 0 };
 
-	if (h->type == H_SCRATCH || h->type == H_BYTES) {	/* bytes need no state */
+	if (h->type == H_SCRATCH || h->type == H_BYTES || h->type == H_TALK) {	/* bytes need no state */
 		r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
 		r.c.fs = r.fs;
 		who_at(&r, h, true);
@@ -650,7 +664,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		fail(&r, h->n, NULL);
 		return;
 	}
-	struct written *w = h->type == H_SCRATCH || h->type == H_BYTES || h->type == H_DOC ? NULL : malloc(sizeof *w);
+	struct written *w = h->type == H_SCRATCH || h->type == H_BYTES || h->type == H_TALK || h->type == H_DOC ? NULL : malloc(sizeof *w);
 	if (!w) {
 		fuse_reply_write(req, (size_t)n);
 		return;

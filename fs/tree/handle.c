@@ -113,6 +113,8 @@ bool node_writable(struct fs *fs, struct node n)
 		return true;
 	if (f && f->flags & F_WRITE && node_kind(fs, n)->flags & K_SYSTEM)
 		return strcmp(f->name, "description") == 0;
+	if (f && f->talk)
+		return f->talk->write;
 	return f && (f->flags & (F_PARAM | F_WRITE | F_BYTES) || strcmp(f->name, "ctl") == 0);
 }
 
@@ -270,6 +272,8 @@ static enum handle_type type_of(struct fs *fs, struct node n)
 		return H_SCRATCH;
 	if (n.kind == NK_STATUS || (f->flags & F_HIDDEN && (strcmp(f->name, "wait") == 0 || strcmp(f->name, "events-follow") == 0)))
 		return H_WAIT;
+	if (f->talk)
+		return H_TALK;
 	if (node_stream(fs, n))
 		return H_STREAM;
 	if (f->flags & F_BYTES)
@@ -284,6 +288,8 @@ static void handle_free(struct handle *h)
 	pthread_mutex_destroy(&h->lock);
 	if (h->fd >= 0)
 		close(h->fd);
+	if (h->talking)
+		h->talk->close(h->talking);
 	free(h->buf);
 	free(h->gathered);
 	free(h);
@@ -309,6 +315,16 @@ static int open_bytes(struct call *c, struct handle *h, const struct file *f, st
 	return rc;
 }
 
+static int open_talk(struct call *c, struct handle *h, const struct file *f, int flags, struct err *e)
+{
+	struct obj o;
+
+	h->talk = f->talk;
+	if (obj_by_id(c, h->n.row, &o, e) < 0)
+		return -e->code;
+	return f->talk->open(c, &o, (flags & O_ACCMODE) != O_WRONLY, h->writable, &h->talking, e);
+}
+
 int handle_open(struct call *c, struct node n, int flags, const struct who *w, struct handle **ret, struct err *e)
 {
 	AUTO(handle_free) struct handle *h = calloc(1, sizeof *h);
@@ -331,9 +347,11 @@ int handle_open(struct call *c, struct node n, int flags, const struct who *w, s
 		rc = scratch_truncate(c->fs, n, 0, e);
 	else if (h->type == H_BYTES)
 		rc = open_bytes(c, h, f, e);
+	else if (h->type == H_TALK)
+		rc = open_talk(c, h, f, flags, e);
 	else if (h->type == H_WAIT && f && strcmp(f->name, "events-follow") == 0)
 		rc = event_size(c->db, 0, 0, &h->base, e);
-	else if (h->type == H_TEXT && f->flags & F_HIDDEN)
+	else if (h->type == H_TEXT && f->flags & F_HIDDEN && n.kind == 0)
 		rc = render_personal(c->fs, f->name, w, &h->buf, &h->len, e);
 	else if ((h->type == H_TEXT || h->type == H_DOC || h->type == H_CTL) && (flags & O_ACCMODE) != O_WRONLY)
 		rc = render(c, n, &h->buf, &h->len, &h->change, e);
@@ -607,6 +625,8 @@ int64_t handle_write(struct call *c, struct handle *h, const char *buf, size_t l
 
 	if (h->type == H_SCRATCH)
 		return scratch_write(c->fs, h->n, buf, len, off, e) < 0 ? -e->code : (int64_t)len;
+	if (h->type == H_TALK)
+		return h->talk->write(h->talking, buf, len, e);
 	if (h->type == H_BYTES) {
 		const struct file *f = node_file(c->fs, h->n);
 
@@ -725,7 +745,7 @@ int handle_flush(struct call *c, struct handle *h, pid_t tid, struct err *e)
 	struct proc p;
 	int rc = 0;
 
-	if (!h->writable)
+	if (!h->writable || h->type == H_TALK)
 		return 0;
 	if (h->type == H_BYTES) {
 		if (h->who.pid == c->who.pid && proc_read(tid, &p) && p.killed)

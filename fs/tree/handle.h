@@ -5,7 +5,7 @@
 
 #include "node.h"
 
-enum handle_type { H_TEXT, H_CTL, H_DOC, H_STREAM, H_BYTES, H_WAIT, H_SCRATCH };
+enum handle_type { H_TEXT, H_CTL, H_DOC, H_STREAM, H_BYTES, H_WAIT, H_TALK, H_SCRATCH };
 
 struct handle {
 	enum handle_type type;
@@ -23,6 +23,8 @@ struct handle {
 	int64_t base;		/* events-follow: where its first byte stands */
 	int fd;			/* H_BYTES */
 	void *bytes;
+	const struct talk *talk;	/* H_TALK: what `talking` is spoken to with */
+	void *talking;
 };
 
 struct node_attr {
@@ -37,7 +39,7 @@ int node_attr(struct call *c, struct node n, const struct who *w, struct node_at
 
 /* flags as of open(2). */
 int handle_open(struct call *c, struct node n, int flags, const struct who *w, struct handle **ret, struct err *e);
-/* *buf: bytes to answer, *owned: to be freed then.  Not for H_WAIT, nor for H_BYTES, whose fd the transport reads. */
+/* *buf: bytes to answer, *owned: to be freed then.  Not for H_WAIT and H_TALK, nor for H_BYTES, whose fd the transport reads. */
 int handle_read(struct call *c, struct handle *h, int64_t off, size_t size, const char **buf, size_t *len, char **owned, struct err *e);
 /* How many bytes were taken, in c's own transaction, committed; -errno when none were.  *partial: why the rest was not. */
 int64_t handle_write(struct call *c, struct handle *h, const char *buf, size_t len, int64_t off, struct err *e);

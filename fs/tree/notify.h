@@ -36,6 +36,9 @@ typedef void answer_fn(void *req, const struct err *e, const char *text, size_t 
 /* The reader of that node is answered through fn, now or later, from any thread; id is for waits_interrupt.  offset: of
  * events-follow, where it goes on. */
 void waits_park(struct fs *fs, uint64_t id, struct node n, int64_t offset, size_t size, answer_fn *fn, void *req);
+/* The same for a reader of a talk (tree.h), which is open until it is answered. */
+struct handle;
+void waits_park_talk(struct fs *fs, uint64_t id, const struct handle *h, int64_t offset, size_t size, answer_fn *fn, void *req);
 uint64_t waits_id(struct fs *fs);
 /* EINTR for that one; remembered when it is not parked yet. */
 void waits_interrupt(struct fs *fs, uint64_t id);

@@ -101,6 +101,17 @@ struct bytes {		/* raw bytes of an object, answered and not listed */
 	void (*release)(void *h);
 };
 
+/* Bytes from something that lives, and perhaps to it (a console): answered, not listed.  No reader holds a thread: one that finds
+ * nothing is parked and looks again at waits_wake of its key. */
+struct talk {
+	int (*open)(struct call *c, struct obj *o, bool read, bool write, void **ret, struct err *e);
+	/* From any thread, not to block.  How many bytes; 0: it has ended; -EAGAIN: none yet. */
+	int64_t (*read)(void *h, int64_t offset, char *buf, size_t size, struct err *e);
+	int64_t (*write)(void *h, const char *buf, size_t size, struct err *e);	/* how many were taken; NULL: it is only read */
+	const void *(*key)(void *h);
+	void (*close)(void *h);
+};
+
 struct file {
 	const char *name;	/* "quota/ram": stands in a directory of its object */
 	unsigned flags;
@@ -117,6 +128,7 @@ struct file {
 	const struct subtree *tree;
 	const struct stream *stream;
 	const struct bytes *bytes;
+	const struct talk *talk;
 	const char *help;
 };
 
@@ -312,6 +324,8 @@ void task_poke(struct fs *fs, int64_t object);
 void task_poke_lane(struct fs *fs, int64_t lane);
 /* Is a task of it queued or running? */
 bool task_busy(struct fs *fs, int64_t object);
+/* Readers of a talk with that key look again. */
+void waits_wake(struct fs *fs, const void *key);
 /* In a step: durable progress, told to readers. */
 void task_progress(struct task *t, int percent);
 

@@ -1,9 +1,10 @@
-/* Readers that wait: for an object's, a collection's, a tenant's tasks, for a status, for events.  They are parked here, not on a
- * thread, and answered by the notifier when a change makes it so. */
+/* Readers that wait: for an object's, a collection's, a tenant's tasks, for a status, for events, for what somebody says.  They are
+ * parked here, not on a thread, and answered by the notifier when a change makes it so, or by whoever has something to say. */
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
+#include "handle.h"
 #include "notify.h"
 
 struct verdict {
@@ -23,6 +24,7 @@ struct parked {
 	size_t size;
 	answer_fn *fn;
 	void *req;
+	const struct handle *talk;	/* of a talk; it stays open while it is read */
 	struct verdict v;
 };
 
@@ -147,6 +149,19 @@ static void judge_events(struct call *c, const struct parked *p, struct verdict 
 	v->len = n > 0 ? (size_t)n : 0;
 }
 
+static void judge_talk(const struct parked *p, struct verdict *v)
+{
+	*v = (struct verdict){ .bytes = malloc(p->size ? p->size : 1) };
+	int64_t n = v->bytes ? p->talk->talk->read(p->talk->talking, p->offset, v->bytes, p->size, &v->err) : err_set(&v->err, ENOMEM, "%m");
+
+	v->done = n != -EAGAIN;
+	v->len = n > 0 ? (size_t)n : 0;
+	if (!v->done) {
+		free(steal_ptr(&v->bytes));
+		v->err = (struct err){ 0 };
+	}
+}
+
 static void judge(struct call *c, const struct parked *p, struct verdict *v)
 {
 	const struct file *f = node_file(c->fs, p->n);
@@ -195,6 +210,69 @@ static bool take_interrupt(struct waits *w, uint64_t id)
 	return false;
 }
 
+/* Answers it when it is over or may not wait, parks it when not.  The lock is given back. */
+static void settle(struct waits *w, struct parked *p, struct verdict *v)
+{
+	if (!v->done && (w->ended || take_interrupt(w, p->id))) {
+		v->done = true;
+		err_set(&v->err, EINTR, "interrupted");
+	}
+	if (!v->done) {
+		p->next = w->first;
+		if (w->first)
+			w->first->prev = p;
+		w->first = p;
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (v->done)
+		answer(p, v);
+	else
+		free(v->bytes);
+}
+
+void waits_park_talk(struct fs *fs, uint64_t id, const struct handle *h, int64_t offset, size_t size, answer_fn *fn, void *req)
+{
+	struct parked *p = calloc(1, sizeof *p);
+	struct err e = { .code = ENOMEM, .msg = "out of memory" };
+	struct verdict v;
+
+	if (!p) {
+		fn(req, &e, NULL, 0);
+		return;
+	}
+	*p = (struct parked){ .id = id, .n = h->n, .offset = offset, .size = size, .fn = fn, .req = req, .talk = h };
+	pthread_mutex_lock(&fs->waits->lock);
+	judge_talk(p, &v);
+	settle(fs->waits, p, &v);
+}
+
+void waits_wake(struct fs *fs, const void *key)
+{
+	struct waits *w = fs->waits;
+	struct parked *done = NULL, *next;
+
+	pthread_mutex_lock(&w->lock);
+	for (struct parked *p = w->first; p; p = next) {
+		struct verdict v;
+
+		next = p->next;
+		if (!p->talk || p->talk->talk->key(p->talk->talking) != key)
+			continue;
+		judge_talk(p, &v);
+		if (!v.done)
+			continue;
+		unlink_parked(w, p);
+		p->v = v;
+		p->next = done;
+		done = p;
+	}
+	pthread_mutex_unlock(&w->lock);
+	for (; done; done = next) {
+		next = done->next;
+		answer(done, &done->v);
+	}
+}
+
 /* Judged under the lock: a change committed before the list was read is seen, one after it finds the parked. */
 void waits_park(struct fs *fs, uint64_t id, struct node n, int64_t offset, size_t size, answer_fn *fn, void *req)
 {
@@ -215,21 +293,7 @@ void waits_park(struct fs *fs, uint64_t id, struct node n, int64_t offset, size_
 	pthread_mutex_lock(&w->lock);
 	if (db_snapshot(c.db, &e) == 0)		/* status and tasks as of one moment */
 		judge(&c, p, &v);
-	if (!v.done && (w->ended || take_interrupt(w, id))) {
-		v.done = true;
-		err_set(&v.err, EINTR, "interrupted");
-	}
-	if (!v.done) {
-		p->next = w->first;
-		if (w->first)
-			w->first->prev = p;
-		w->first = p;
-	}
-	pthread_mutex_unlock(&w->lock);
-	if (v.done)
-		answer(p, &v);
-	else
-		free(v.bytes);
+	settle(w, p, &v);
 }
 
 void waits_interrupt(struct fs *fs, uint64_t id)
@@ -289,7 +353,7 @@ void waits_check(struct fs *fs, const struct change *ch)
 	db_snapshot(c.db, &e);
 	for (struct parked *p = w->first; p; p = next) {
 		next = p->next;
-		if (!concerns(fs, p, ch))
+		if (p->talk || !concerns(fs, p, ch))
 			continue;
 		if (!asked.id || !same_question(&asked, p)) {	/* a thousand readers ask one question */
 			free(v.bytes);
