@@ -18,6 +18,7 @@
 #include "../backends/state/cloud.h"
 #include "compute/hosts.h"
 #include "compute/imds_cloud.h"
+#include "compute/server.h"
 #include "image/image.h"
 #include "network/network.h"
 #include "metrics.h"
@@ -363,7 +364,7 @@ int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 
 int cloud_start(struct cloud *c, struct err *e)
 {
-	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0 || imds_start(c, e) < 0)
+	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0 || imds_start(c, e) < 0 || consoles_start(c, e) < 0)
 		return -e->code;
 	files_settle(&c->fs);
 	if (pthread_create(&c->networks, NULL, networks_start, c) != 0)
@@ -378,6 +379,8 @@ bool cloud_stop(struct cloud *c)
 	if (!tasks_stop(&c->fs, 20000))
 		return false;
 	images_stop(c);
+	if (!consoles_stop(c))
+		return false;
 	pthread_join(c->networks, NULL);
 	hosts_stop(c);
 	imds_stop(c);

@@ -11,6 +11,7 @@ struct fetcher;
 struct hosts;
 struct http;
 
+
 struct cloud {
 	struct fs fs;
 	struct config cfg;
@@ -21,6 +22,7 @@ struct cloud {
 	struct hosts *hosts;
 	struct http *http;	/* the metadata service of all networks */
 	unsigned char secret[32];	/* of the store: guests' random seeds are made of it */
+	struct consoles *consoles;	/* guests' serial ports that are being read */
 	struct fetcher *fetcher;	/* of images */
 	pthread_t networks;	/* brings them up at start */
 };

@@ -11,6 +11,7 @@ const struct subcommand subcommands[] = {
 	{ "init", cmd_init, "init [STORE]", "make a store (default " DEFAULT_STORE ")", init_options, init_about },
 	{ "mount", cmd_mount, "mount [-f] [-o OPT,...] [STORE] MOUNTPOINT", "serve a store at a directory; returns once it answers", mount_options,
 	  mount_about },
+	{ "console", cmd_console, "console PATH", "be a terminal on a server's serial port; Ctrl-] leaves", console_options, console_about },
 	{ "doctor", cmd_doctor, "doctor [STORE]", "say what this machine lacks, and what mends it", doctor_options, doctor_about,
 	  doctor_exits },
 	{ "help", cmd_help, "help [COMMAND|tree|settings|man [PAGE]]", "explain a command; print the reference of the tree or the manual",

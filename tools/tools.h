@@ -23,10 +23,11 @@ struct subcommand {
 
 int cmd_init(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
+int cmd_console(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_help(int argc, char **argv);
-extern const struct option_line init_options[], mount_options[], doctor_options[], help_options[];
-extern const char init_about[], mount_about[], doctor_about[], help_about[];
+extern const struct option_line init_options[], mount_options[], doctor_options[], console_options[], help_options[];
+extern const char init_about[], mount_about[], doctor_about[], console_about[], help_about[];
 extern const char doctor_exits[];
 
 /* The table; it ends with a line without a name. */

@@ -26,6 +26,8 @@ static const struct key {
 	{ "cpu-ratio", K_TENTHS, AT(cpu_ratio_x10), "16.0", NULL, 1, 1000, "virtual processors a host may run per real one" },
 	{ "ram-ratio", K_TENTHS, AT(ram_ratio_x10), "1.0", NULL, 1, 1000, "memory of guests per real memory" },
 	{ "disk-ratio", K_TENTHS, AT(disk_ratio_x10), "16.0", NULL, 1, 1000, "disk of guests per real disk (disks are sparse)" },
+	{ "console-log-max", K_INT, AT(console_log_max), "1024", NULL, 64, 1 << 20, "KiB of a guest's console.log before it becomes console.log.1" },
+	{ "vnc-listen", K_TEXT, AT(vnc_listen), "127.0.0.1", NULL, 0, 0, "address of this machine where guests' screens are served; empty: guests have no screen" },
 	{ "reserved-ram", K_INT, AT(reserved_ram), "512", NULL, 0, 1 << 24, "MiB of memory a host keeps for itself" },
 	{ "image-size-max", K_INT, AT(image_size_max), "1048576", NULL, 1, 1048576, "MiB of data an image may have" },
 	{ "import-dirs", K_TEXT, AT(import_dirs), "", NULL, 0, 0, "directories file:// images come from, separated by ':'; empty: none" },

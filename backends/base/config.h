@@ -15,6 +15,8 @@ struct config {
 	char import_dirs[1024], import_hosts[1024], import_ca[256];	/* images from elsewhere; backends/fetch/fetch.h */
 	int image_size_max;	/* MiB */
 	int import_timeout;	/* seconds */
+	int console_log_max;	/* KiB */
+	char vnc_listen[46];	/* "": no screens */
 	int reserved_ram;	/* MiB a host keeps for itself */
 };
 

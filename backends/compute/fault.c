@@ -10,11 +10,12 @@
 
 #define RULES_MAX 32
 
-enum op { OP_INFO, OP_ALIVE, OP_START, OP_RESUME, OP_SHUTDOWN, OP_DESTROY, OP_STATE, OP_LIST, N_OPS };
+enum op { OP_INFO, OP_ALIVE, OP_START, OP_RESUME, OP_SHUTDOWN, OP_DESTROY, OP_STATE, OP_LIST, OP_SCREENSHOT, OP_VNC_PORT, N_OPS };
 
 static const char *const op_names[N_OPS] = {
 	[OP_INFO] = "info", [OP_ALIVE] = "alive", [OP_START] = "start", [OP_RESUME] = "resume", [OP_SHUTDOWN] = "shutdown",
 	[OP_DESTROY] = "destroy", [OP_STATE] = "state", [OP_LIST] = "list",
+	[OP_SCREENSHOT] = "screenshot", [OP_VNC_PORT] = "vnc_port",
 };
 
 struct rule {
@@ -195,6 +196,16 @@ static int fault_list(struct hyper *h, void (*fn)(void *arg, const char *name, e
 	return FAULTY(OP_LIST, list(in, fn, arg, e));
 }
 
+static int fault_screenshot(struct hyper *h, const char *name, FILE *out, struct err *e)
+{
+	return FAULTY(OP_SCREENSHOT, screenshot(in, name, out, e));
+}
+
+static int fault_vnc_port(struct hyper *h, const char *name, unsigned *ret, struct err *e)
+{
+	return FAULTY(OP_VNC_PORT, vnc_port(in, name, ret, e));
+}
+
 static void fault_close(struct hyper *h)
 {
 	struct fault *f = (struct fault *)h;
@@ -214,6 +225,8 @@ static const struct hyper_ops fault_ops = {
 	.destroy = fault_destroy,
 	.state = fault_state,
 	.list = fault_list,
+	.screenshot = fault_screenshot,
+	.vnc_port = fault_vnc_port,
 };
 
 int hyper_fault_wrap(struct hyper **h, const char *rules, const char *uri, struct err *e)

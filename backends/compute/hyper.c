@@ -93,6 +93,18 @@ int hyper_state(struct hyper *h, const char *name, enum guest_state *ret, struct
 	return done_as(h->ops->state(h, name, ret, e), "state of", name, e);
 }
 
+int hyper_screenshot(struct hyper *h, const char *name, FILE *out, struct err *e)
+{
+	check_name(name);
+	return done_as(h->ops->screenshot(h, name, out, e), "picture of", name, e);
+}
+
+int hyper_vnc_port(struct hyper *h, const char *name, unsigned *ret, struct err *e)
+{
+	check_name(name);
+	return done_as(h->ops->vnc_port(h, name, ret, e), "screen of", name, e);
+}
+
 int hyper_list(struct hyper *h, void (*fn)(void *arg, const char *name, enum guest_state s), void *arg, struct err *e)
 {
 	return done(h->ops->list(h, fn, arg, e), e);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "../base/auto.h"
 #include "../base/err.h"
@@ -44,7 +45,9 @@ struct guest_spec {
 	const struct guest_nic *nics;
 	size_t n_nics;
 	const char *console_log;	/* serial port's output is appended to this file; NULL: none */
-	const char *console_socket;	/* NULL: none (later: both ways) */
+	const char *console_socket;	/* the serial port listens here for one client (console.h); what nobody takes is still logged */
+	const char *vnc_listen;		/* address of its screen; NULL: it has none */
+	const char *vnc_password;	/* at most 8 bytes: the protocol takes no more */
 };
 
 struct hyper_info {
@@ -88,6 +91,10 @@ int hyper_shutdown(struct hyper *h, const char *name, struct err *e);
 int hyper_destroy(struct hyper *h, const char *name, struct err *e);
 /* *ret = GUEST_GONE and 0 for an unknown name. */
 int hyper_state(struct hyper *h, const char *name, enum guest_state *ret, struct err *e);
+/* What its screen shows, as PNG into `out`.  EBUSY: it does not run; EOPNOTSUPP: it has none. */
+int hyper_screenshot(struct hyper *h, const char *name, FILE *out, struct err *e);
+/* The TCP port of its VNC server; 0: it has none. */
+int hyper_vnc_port(struct hyper *h, const char *name, unsigned *ret, struct err *e);
 /* Calls fn for every domain. */
 int hyper_list(struct hyper *h, void (*fn)(void *arg, const char *name, enum guest_state s), void *arg, struct err *e);
 

@@ -14,6 +14,7 @@
 #define KEEPALIVE_S 5		/* a remote machine is lost after KEEPALIVE_N unanswered questions this far apart */
 #define KEEPALIVE_N 4
 #define DESTROY_TRIES 5
+#define PICTURE_MAX (256 << 20)	/* bytes of a screen */
 
 /* Whom to tell.  Shared with libvirt's event registration, which may outlive the handle for the length of a call. */
 struct watch {
@@ -33,6 +34,7 @@ struct libvirt {
 };
 
 AUTO_FN(virDomainPtr, virDomainFree);
+AUTO_FN(virStreamPtr, virStreamFree);
 
 /* ---- errors ---- */
 
@@ -554,6 +556,72 @@ static int libvirt_destroy(struct hyper *h, const char *name, struct err *e)
 	return err_set(e, why.code ? why.code : EBUSY, "%s", why.code ? why.msg : "it is there again and again");
 }
 
+/* ---- its screen */
+
+struct picture {
+	char *bytes;
+	size_t len;
+};
+
+static int more_picture(virStreamPtr st, const char *data, size_t n, void *arg)
+{
+	struct picture *p = arg;
+	char *bytes = p->len + n <= PICTURE_MAX ? realloc(p->bytes, p->len + n) : NULL;
+
+	if (!bytes)
+		return -1;
+	p->bytes = bytes;
+	memcpy(p->bytes + p->len, data, n);
+	p->len += n;
+	return (int)n;
+}
+
+static int put_picture(const struct picture *p, const char *mime, FILE *out, struct err *e)
+{
+	if (strcmp(mime, "image/png") != 0)
+		return hyper_ppm_to_png(p->bytes, p->len, out, e);
+	return fwrite(p->bytes, 1, p->len, out) == p->len ? 0 : err_set(e, ENOMEM, "%m");
+}
+
+static int libvirt_screenshot(struct hyper *h, const char *name, FILE *out, struct err *e)
+{
+	struct libvirt *l = (struct libvirt *)h;
+	AUTO(virDomainFree) virDomainPtr d = NULL;
+	AUTO(virStreamFree) virStreamPtr st = NULL;
+	AUTO(free) char *mime = NULL;
+	struct picture p = { 0 };
+	int rc = find(l, name, &d, e);
+
+	if (rc <= 0)
+		return rc ? rc : err_set(e, EBUSY, "the guest does not run");
+	st = virStreamNew(l->conn, 0);
+	if (!st || !(mime = virDomainScreenshot(d, st, 0, 0)))
+		return vir_err(e);
+	rc = virStreamRecvAll(st, more_picture, &p) < 0 || virStreamFinish(st) < 0 ? vir_err(e) : put_picture(&p, mime, out, e);
+	free(p.bytes);
+	return rc;
+}
+
+/* libvirt writes the attributes itself, always in this way. */
+static int libvirt_vnc_port(struct hyper *h, const char *name, unsigned *ret, struct err *e)
+{
+	struct libvirt *l = (struct libvirt *)h;
+	AUTO(virDomainFree) virDomainPtr d = NULL;
+	AUTO(free) char *xml = NULL;
+	int rc = find_must(l, name, &d, e);
+
+	*ret = 0;
+	if (rc < 0)
+		return rc;
+	if (!(xml = virDomainGetXMLDesc(d, 0)))
+		return vir_err(e);
+	const char *at = strstr(xml, "<graphics type='vnc' port='");
+
+	if (at)
+		sscanf(at, "<graphics type='vnc' port='%u'", ret);
+	return 0;
+}
+
 static const struct hyper_ops libvirt_ops = {
 	.close = libvirt_close,
 	.info = libvirt_info,
@@ -564,4 +632,6 @@ static const struct hyper_ops libvirt_ops = {
 	.destroy = libvirt_destroy,
 	.state = libvirt_state,
 	.list = libvirt_list,
+	.screenshot = libvirt_screenshot,
+	.vnc_port = libvirt_vnc_port,
 };

@@ -18,6 +18,8 @@ struct hyper_ops {	/* as the functions of hyper.h say; 0 or -errno, may block, c
 	int (*shutdown)(struct hyper *h, const char *name, struct err *e);
 	int (*destroy)(struct hyper *h, const char *name, struct err *e);
 	int (*state)(struct hyper *h, const char *name, enum guest_state *ret, struct err *e);
+	int (*screenshot)(struct hyper *h, const char *name, FILE *out, struct err *e);
+	int (*vnc_port)(struct hyper *h, const char *name, unsigned *ret, struct err *e);
 	int (*list)(struct hyper *h, void (*fn)(void *arg, const char *name, enum guest_state s), void *arg, struct err *e);
 };
 
@@ -40,9 +42,12 @@ int hyper_embed_sweep(const char *root, const char *name, struct err *e);
 /* xml.c: the domain's XML, the caller's to free.  simulated: for the test driver, which knows no devices.  EINVAL. */
 int hyper_domain_xml(const struct guest_spec *spec, bool simulated, char **ret, struct err *e);
 
+/* screen.c: a portable pixmap (P6, netpbm's ppm(5)) as PNG.  EBADMSG: it is none. */
+int hyper_ppm_to_png(const char *ppm, size_t len, FILE *out, struct err *e);
+
 /* fault.c: puts a table before `*h` (which it owns from then on) that breaks the calls `rules` names.
  *
- *   rules = rule[,rule...]      rule = [URI@]OP:N:WHAT      OP = info alive start resume shutdown destroy state list
+ *   rules = rule[,rule...]      rule = [URI@]OP:N:WHAT      OP = info alive start resume shutdown destroy state list screenshot vnc_port
  *   N     = which call of OP, from 1; * is every one
  *   WHAT  = EIO (any errno's name): fails with it, nothing done;  doneEIO: done, and fails all the same;
  *           hang500: waits 500 ms first; hang/FILE: waits first, while there is that file

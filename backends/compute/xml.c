@@ -158,6 +158,17 @@ static void put_console(FILE *out, const struct guest_spec *s)
 		 "    </serial>\n");
 }
 
+/* Its screen, on an address and a port the driver finds free. */
+static void put_screen(FILE *out, const struct guest_spec *s)
+{
+	if (!s->vnc_listen)
+		return;
+	xml(out, "    <graphics type='vnc' port='-1' autoport='yes' listen='%s' passwd='%s'/>\n"
+		 "    <video>\n"
+		 "      <model type='vga' vram='16384'/>\n"
+		 "    </video>\n", s->vnc_listen, s->vnc_password ? s->vnc_password : "");
+}
+
 static int put_devices(FILE *out, const struct guest_spec *s, struct err *e)
 {
 	xml(out, "  <devices>\n");
@@ -166,11 +177,13 @@ static int put_devices(FILE *out, const struct guest_spec *s, struct err *e)
 	for (size_t i = 0; i < s->n_nics; i++)
 		put_nic(out, &s->nics[i]);
 	put_console(out, s);
+	put_screen(out, s);
 	xml(out, "    <controller type='usb' model='none'/>\n"
 		 "    <memballoon model='virtio' freePageReporting='on'/>\n"
 		 "    <rng model='virtio'>\n"
 		 "      <backend model='builtin'/>\n"
 		 "    </rng>\n"
+		 "    <panic model='isa'/>\n"	/* a kernel that dies says so, where it has pvpanic */
 		 "  </devices>\n");
 	return 0;
 }

@@ -173,6 +173,8 @@ static const char *const migrations[] = {
 "ALTER TABLE image ADD COLUMN url TEXT CHECK (length(url) <= 4096);\n"
 "CREATE INDEX image_url ON image(url);\n"
 "DROP VIEW image_v; CREATE VIEW image_v AS SELECT image.*, visibility = 'public' AS open FROM image;\n",
+/* 6: where a guest's screen is, and what it asks for */
+"ALTER TABLE server ADD COLUMN vnc TEXT; ALTER TABLE server ADD COLUMN vnc_password TEXT;\n",
 };
 
 static int version(struct db *db, int64_t *ret, struct err *e)

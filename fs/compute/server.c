@@ -276,35 +276,6 @@ static int reboot(struct call *c, struct obj *o, const struct args *a, struct er
 	return obj_set_status(c, o, args_get(a, "hard") ? "HARD_REBOOT" : "REBOOT", e);
 }
 
-/* ---- the console's log */
-
-static int log_open(struct call *c, const struct obj *o)
-{
-	char path[300];
-
-	server_path(cloud_of(c->fs), o->row.id, "console.log", path, sizeof path);
-	return open(path, O_RDONLY | O_CLOEXEC);
-}
-
-static int log_size(struct call *c, const struct obj *o, int64_t *ret, struct err *e)
-{
-	AUTO(close) int fd = log_open(c, o);
-	struct stat st;
-
-	*ret = fd >= 0 && fstat(fd, &st) == 0 ? st.st_size : 0;
-	return 0;
-}
-
-static int64_t log_read(struct call *c, const struct obj *o, int64_t offset, char *buf, size_t size, struct err *e)
-{
-	AUTO(close) int fd = log_open(c, o);
-	ssize_t n = fd < 0 ? 0 : pread(fd, buf, size, offset);
-
-	return n < 0 ? err_set(e, errno, "read the console: %m") : n;
-}
-
-static const struct stream console_stream = { log_size, log_read };
-
 static int server_going(struct call *c, struct obj *o, struct err *e)
 {
 	return ports_going(c, o, e);
@@ -339,6 +310,11 @@ static const struct file server_files[] = {
 	{ "launched", .type = T_TIME, .column = "launched", .help = "when it first ran" },
 	{ "schedule", .flags = F_LIST, .type = T_TEXT, .column = "schedule", .help = "a line per host: why it was or was not chosen" },
 	{ "console.log", .flags = F_STREAM, .stream = &console_stream, .help = "what the guest wrote to its serial port; grows" },
+	{ "console.log.1", .flags = F_STREAM, .stream = &console_old_stream, .help = "what it wrote before that" },
+	{ "console", .flags = F_HIDDEN, .talk = &console_talk, .help = "its serial port, both ways: `cat console` reads, until Ctrl-C; `cirrusfs console` is a terminal on it" },
+	{ "screen.png", .flags = F_HIDDEN, .talk = &screen_talk, .help = "what its screen shows now" },
+	{ "vnc", .flags = F_LIVE, .type = T_TEXT, .show = show_vnc, .help = "ADDRESS:PORT of its screen while it runs" },
+	{ "vnc-password", .flags = F_HIDDEN, .type = T_TEXT, .column = "vnc_password", .help = "what its VNC server asks for; another one at each start" },
 	{ "imds", .flags = F_DIR, .tree = &imds_tree, .help = "what its guest sees at 169.254.169.254, with `log` of what it asked for; dated versions are answered, not listed" },
 	{ "networks", .flags = F_DIR, .links = &network_links, .help = "links to its networks; ln -sr adds one to a draft" },
 	{ 0 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -152,9 +153,31 @@ static int make_taps(struct job *j, char taps[][16], struct err *e)
 	return 0;
 }
 
+/* Another one at each start; known before the guest is. */
+static int new_password(struct task *t, char ret[9], struct err *e)
+{
+	static const char letters[] = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
+	AUTO(call_end) struct call c = { 0 };
+	unsigned char random[64];
+	size_t n = 0;
+	struct obj o;
+
+	while (n < 8) {
+		if (getrandom(random, sizeof random, 0) != sizeof random)
+			continue;
+		for (size_t i = 0; i < sizeof random && n < 8; i++)
+			if (random[i] < 256 / (sizeof letters - 1) * (sizeof letters - 1))	/* each letter as likely as the others */
+				ret[n++] = letters[random[i] % (sizeof letters - 1)];
+	}
+	ret[n] = '\0';
+	if (task_write(t, &c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 || obj_set_text(&c, &o, "vnc_password", ret, e) < 0)
+		return -e->code;
+	return call_commit(&c, e);
+}
+
 static int step_define(struct task *t, struct err *e)
 {
-	char disk[300], drive[300], log[300], taps[64][16];
+	char disk[300], drive[300], log[300], socket[300], password[9], taps[64][16];
 	struct guest_nic nics[64];
 	const char *virt;
 	struct job j;
@@ -168,10 +191,12 @@ static int step_define(struct task *t, struct err *e)
 		return 1;
 	server_path(j.cl, t->obj.row.id, "disk.qcow2", disk, sizeof disk);
 	server_path(j.cl, t->obj.row.id, "console.log", log, sizeof log);
+	server_path(j.cl, t->obj.row.id, CONSOLE_SOCKET, socket, sizeof socket);
 	server_path(j.cl, t->obj.row.id, DRIVE, drive, sizeof drive);
 	const struct guest_disk disks[] = { { .path = disk, .format = "qcow2" }, { .path = drive, .format = "raw", .cdrom = true } };
 	struct guest_spec spec = { .name = j.name, .uuid = t->obj.row.uuid, .hostname = t->obj.row.name, .vcpus = (unsigned)j.vcpus,
-		.ram_mib = (uint64_t)j.ram, .virt_type = virt ? virt : "qemu", .disks = disks, .n_disks = access(drive, F_OK) == 0 ? 2 : 1, .nics = nics, .console_log = log };
+		.ram_mib = (uint64_t)j.ram, .virt_type = virt ? virt : "qemu", .disks = disks, .n_disks = access(drive, F_OK) == 0 ? 2 : 1, .nics = nics, .console_log = log,
+		.console_socket = socket };
 	if (j.simulated) {
 		spec.n_disks = 0;
 		spec.console_log = NULL;
@@ -184,6 +209,12 @@ static int step_define(struct task *t, struct err *e)
 		return -e->code;
 	for (; spec.n_nics < j.ports.n; spec.n_nics++)
 		nics[spec.n_nics] = (struct guest_nic){ .tap = taps[spec.n_nics], .mac = j.ports.v[spec.n_nics].mac, .mtu = 1500 };
+	if (*j.cl->cfg.vnc_listen) {
+		if (new_password(t, password, e) < 0)
+			return -e->code;
+		spec.vnc_listen = j.cl->cfg.vnc_listen;
+		spec.vnc_password = password;
+	}
 	rc = hyper_start(j.h, &spec, e);
 	return rc == -EEXIST ? 0 : rc;
 }
@@ -205,7 +236,8 @@ static int step_plug(struct task *t, struct err *e)
 	return rc;
 }
 
-static int note_power(struct task *t, const char *power, bool launched, struct err *e)
+/* vnc: where its screen is now that it was launched; NULL: it was not. */
+static int note_power(struct task *t, const char *power, const char *vnc, struct err *e)
 {
 	AUTO(call_end) struct call c = { 0 };
 	struct obj o;
@@ -213,7 +245,7 @@ static int note_power(struct task *t, const char *power, bool launched, struct e
 
 	if (task_write(t, &c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
 	    obj_set_text(&c, &o, "power", power, e) < 0 || obj_int(&c, &o, "launched", &before, e) < 0 ||
-	    (launched && !before && obj_set_int(&c, &o, "launched", now_us(), e) < 0))
+	    (vnc && obj_set_text(&c, &o, "vnc", vnc, e) < 0) || (vnc && !before && obj_set_int(&c, &o, "launched", now_us(), e) < 0))
 		return -e->code;
 	changed(&c, &o, CH_VALUES);
 	return call_commit(&c, e);
@@ -221,7 +253,9 @@ static int note_power(struct task *t, const char *power, bool launched, struct e
 
 static int step_boot(struct task *t, struct err *e)
 {
+	char vnc[64] = "";
 	struct job j;
+	unsigned port = 0;
 	int rc = job_load(t, &j, e);
 
 	if (rc)
@@ -233,7 +267,11 @@ static int step_boot(struct task *t, struct err *e)
 	}
 	if (j.state != GUEST_RUNNING && (rc = hyper_resume(j.h, j.name, e)) < 0)
 		return rc == -ENOENT ? STEP_ANEW : rc;
-	return note_power(t, "RUNNING", true, e);
+	if (!j.simulated && (rc = hyper_vnc_port(j.h, j.name, &port, e)) < 0)
+		return rc == -ENOENT ? STEP_ANEW : rc;
+	if (port)
+		snprintf(vnc, sizeof vnc, strchr(j.cl->cfg.vnc_listen, ':') ? "[%s]:%u" : "%s:%u", j.cl->cfg.vnc_listen, port);
+	return note_power(t, "RUNNING", vnc, e);
 }
 
 /* ---- stopping */
@@ -245,7 +283,7 @@ static int step_destroy(struct task *t, struct err *e)
 
 	if (rc == 0 && (j.state != GUEST_GONE || !j.simulated))
 		rc = hyper_destroy(j.h, j.name, e);
-	return rc ? rc : note_power(t, "SHUTDOWN", false, e);
+	return rc ? rc : note_power(t, "SHUTDOWN", NULL, e);
 }
 
 static int step_shutdown(struct task *t, struct err *e)
@@ -292,7 +330,7 @@ static int step_off(struct task *t, struct err *e)
 		t->again_ms = 500;
 		return 1;
 	}
-	return rc < 0 ? rc : note_power(t, "SHUTDOWN", false, e);
+	return rc < 0 ? rc : note_power(t, "SHUTDOWN", NULL, e);
 }
 
 static int step_unplug(struct task *t, struct err *e)
