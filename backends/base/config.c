@@ -9,7 +9,7 @@
 
 static const struct key {
 	const char *name;
-	enum { K_WORD, K_TEXT, K_INT, K_TENTHS } type;
+	enum { K_WORD, K_TEXT, K_INT, K_TENTHS, K_BOOL } type;
 	size_t offset, size;
 	const char *def, *words;
 	int min, max;
@@ -23,6 +23,8 @@ static const struct key {
 	{ "workers", K_INT, AT(workers), "8", NULL, 1, 256, "threads that carry out tasks" },
 	{ "task-timeout", K_INT, AT(task_timeout), "600", NULL, 1, 86400, "seconds until a task that does not end has failed" },
 	{ "stop-timeout", K_INT, AT(stop_timeout), "60", NULL, 1, 3600, "seconds a guest has to power off by ACPI before it is ended" },
+	{ "check-interval", K_INT, AT(check_interval), "30", NULL, 1, 86400, "seconds between two looks for drift: what the state says against what there is" },
+	{ "resume-guests", K_BOOL, AT(resume_guests), "true", NULL, 0, 0, "servers that ran when the machine went down are started again; false: they are SHUTOFF" },
 	{ "cpu-ratio", K_TENTHS, AT(cpu_ratio_x10), "16.0", NULL, 1, 1000, "virtual processors a host may run per real one" },
 	{ "ram-ratio", K_TENTHS, AT(ram_ratio_x10), "1.0", NULL, 1, 1000, "memory of guests per real memory" },
 	{ "disk-ratio", K_TENTHS, AT(disk_ratio_x10), "16.0", NULL, 1, 1000, "disk of guests per real disk (disks are sparse)" },
@@ -49,6 +51,16 @@ static int set(struct config *c, const struct key *k, const char *v, struct err 
 		if (n >= k->size)
 			return err_set(e, EINVAL, "%s: '%s' is too long", k->name, v);
 		memcpy(field, v, n + 1);
+		return 0;
+	}
+	if (k->type == K_BOOL) {
+		static const char *const words[2] = { " false no off 0 ", " true yes on 1 " };
+		char word[16];
+
+		snprintf(word, sizeof word, " %.8s ", v);
+		if (strchr(v, ' ') || !*v || strlen(v) > 8 || (!strstr(words[0], word) && !strstr(words[1], word)))
+			return err_set(e, EINVAL, "%s is true or false, not '%s'", k->name, v);
+		*(bool *)field = strstr(words[1], word) != NULL;
 		return 0;
 	}
 	double d = strtod(v, &end);

@@ -1,6 +1,7 @@
 /* STORE/config: `key = value` lines, `#` comments.  The last of two equal keys holds, an unknown key is an error. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "err.h"
@@ -17,6 +18,8 @@ struct config {
 	int import_timeout;	/* seconds */
 	int console_log_max;	/* KiB */
 	char vnc_listen[46];	/* "": no screens */
+	int check_interval;	/* seconds between two looks for drift */
+	bool resume_guests;	/* what ran before the machine was restarted runs again */
 	int reserved_ram;	/* MiB a host keeps for itself */
 };
 

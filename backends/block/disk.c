@@ -264,3 +264,11 @@ int disk_overlay(const char *path, const char *base, const char *base_format, ui
 	unlink(tmp);
 	return rc < 0 ? err_prefix(e, "make disk '%s'", path) : 0;
 }
+
+int disk_check(const char *path, const char *format, struct err *e)
+{
+	const char *argv[] = { "qemu-img", "check", "-q", "-f", format, path, NULL };
+	const struct spawn s = { .argv = argv, .timeout_ms = 3600000, .memory = (size_t)2 << 30 };
+
+	return spawn_run(&s, NULL, e);
+}

@@ -25,6 +25,8 @@ int disk_header_check(const void *head, size_t len, struct err *e);
 /* qcow2 overlay at `path` on `base` (absolute; format base_format), at least virtual_size bytes, made under another name and renamed
  * so that a file at `path` is always whole.  There already: 0.  base NULL: an empty disk. */
 int disk_overlay(const char *path, const char *base, const char *base_format, uint64_t virtual_size, struct err *e);
+/* The structure of an image nobody has open, as qemu-img check sees it.  EIO and what is wrong. */
+int disk_check(const char *path, const char *format, struct err *e);
 /* MD5 of a file as 32 lower-case hex digits, its size in *size. */
 int disk_md5(const char *path, char hex[33], uint64_t *size, struct err *e);
 /* Any digest libcrypto knows ("sha256", "md5", "sha512"); hex holds 129 bytes.  EINVAL: unknown algorithm. */

@@ -253,3 +253,43 @@ int hyper_embed_sweep(const char *root, const char *name, struct err *e)
 	unlink(path);
 	return 0;
 }
+
+/* ---- guests' processes, by what the driver leaves beside them ---- */
+
+pid_t guest_process(const char *root, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/run/qemu/%s.pid", root, name);
+	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? 0 : lock_holder(fd);
+}
+
+int guest_process_list(const char *root, void (*fn)(void *arg, const char *name, pid_t pid), void *arg, struct err *e)
+{
+	char path[PATH_MAX], name[256];
+
+	snprintf(path, sizeof path, "%s/run/qemu", root);
+	DIR *d = opendir(path);
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_set(e, errno, "open %s: %m", path);
+	for (struct dirent *entry; (entry = readdir(d)); ) {
+		size_t n = strlen(entry->d_name);
+
+		if (n < 5 || strcmp(entry->d_name + n - 4, ".pid") != 0)
+			continue;
+		snprintf(name, sizeof name, "%.*s", (int)n - 4, entry->d_name);
+		pid_t pid = guest_process(root, name);
+		if (pid > 0)
+			fn(arg, name, pid);
+	}
+	closedir(d);
+	return 0;
+}
+
+int guest_process_end(const char *root, const char *name, struct err *e)
+{
+	return hyper_embed_sweep(root, name, e);
+}

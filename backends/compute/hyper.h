@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "../base/auto.h"
 #include "../base/err.h"
@@ -97,6 +98,14 @@ int hyper_screenshot(struct hyper *h, const char *name, FILE *out, struct err *e
 int hyper_vnc_port(struct hyper *h, const char *name, unsigned *ret, struct err *e);
 /* Calls fn for every domain. */
 int hyper_list(struct hyper *h, void (*fn)(void *arg, const char *name, enum guest_state s), void *arg, struct err *e);
+
+/* ---- guests' processes of an embedded driver, found without it and without them: nothing is connected, nobody is asked ---- */
+/* fn for each that lives; root: DIR of qemu:///embed?root=DIR. */
+int guest_process_list(const char *root, void (*fn)(void *arg, const char *name, pid_t pid), void *arg, struct err *e);
+/* 0: it has none. */
+pid_t guest_process(const char *root, const char *name);
+/* Ends it, if it lives, and removes its traces.  Only while no driver of that root is open. */
+int guest_process_end(const char *root, const char *name, struct err *e);
 
 /* Does /dev/kvm really run a guest?  Starts a tiny boot sector under qemu -accel kvm as `user` that says it is alive, and
  * waits timeout_ms for it.  0 it does; else why not. */

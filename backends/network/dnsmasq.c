@@ -24,7 +24,7 @@
 #include "../base/log.h"
 #include "../base/spawn.h"
 
-#define RUN_DIR "/run/cirrusfs-dns"
+#define RUN_DIR DNS_RUN_DIR
 #define LEASE_S 86400
 #define LOG_MAX (1 << 20)	/* its log begins anew beyond this */
 
@@ -420,6 +420,31 @@ static int stop_all(const char *conf, uint64_t ns, struct err *e)
 			rc = stop(fd, e);
 	}
 	return rc;
+}
+
+int dnsmasq_list(const char *dir, void (*fn)(void *arg, pid_t pid, const char *name), void *arg, struct err *e)
+{
+	AUTO(closedir) DIR *d = opendir("/proc");
+	char path[64], args[4096], before[560], name[64];
+	size_t len = (size_t)snprintf(before, sizeof before, "--conf-file=%s/", dir);
+
+	if (!d)
+		return err_set(e, errno, "open /proc: %m");
+	for (struct dirent *de; (de = readdir(d)); ) {
+		pid_t pid = isdigit((unsigned char)de->d_name[0]) ? atoi(de->d_name) : 0;
+
+		if (pid <= 1 || !is_dnsmasq(pid))
+			continue;
+		snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+		AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t got = fd >= 0 ? read(fd, args, sizeof args - 1) : -1;
+		char *at = got > 0 ? memmem(args, (size_t)got, before, len) : NULL;
+
+		args[got > 0 ? got : 0] = '\0';
+		if (at && sscanf(at + len, "%63[^/]", name) == 1)
+			fn(arg, pid, name);
+	}
+	return 0;
 }
 
 bool dnsmasq_wanted(const struct net_spec *n)

@@ -130,9 +130,8 @@ static int no_memory(struct err *e, const char *name)
 	return err_set(e, ENOMEM, "link %s: %m", name);
 }
 
-static void take_link(struct nlmsghdr *h, void *arg)
+static void read_link(struct nlmsghdr *h, struct link *l, char name[LINK_NAME_MAX + 1])
 {
-	struct link *l = arg;
 	struct ifinfomsg *i = nlmsg_data(h);
 	struct nlattr *a, *kind;
 	int left;
@@ -141,6 +140,9 @@ static void take_link(struct nlmsghdr *h, void *arg)
 	l->up = i->ifi_flags & IFF_UP;
 	nlmsg_for_each_attr(a, h, sizeof *i, left) {
 		switch (nla_type(a)) {
+		case IFLA_IFNAME:
+			nla_strlcpy(name, a, LINK_NAME_MAX + 1);
+			break;
 		case IFLA_MASTER:
 			l->master = (int)nla_get_u32(a);
 			break;
@@ -156,6 +158,13 @@ static void take_link(struct nlmsghdr *h, void *arg)
 			break;
 		}
 	}
+}
+
+static void take_link(struct nlmsghdr *h, void *arg)
+{
+	char name[LINK_NAME_MAX + 1];
+
+	read_link(h, arg, name);
 }
 
 int link_get(struct nl_sock *rt, const char *name, struct link *ret, struct err *e)
@@ -290,6 +299,75 @@ static int dump(struct nl_sock *rt, int type, const void *head, size_t size, voi
 	free(l->v);
 	l->v = NULL;
 	return err_set(e, -rc, "list %s: %s", what, rc == -ENOMEM ? strerror(ENOMEM) : a.why);
+}
+
+struct links {
+	struct link_named *v;
+	size_t n, room;
+	bool full;	/* no memory */
+};
+
+static void take_named(struct nlmsghdr *h, void *arg)
+{
+	struct links *l = arg;
+
+	if (l->n == l->room) {
+		size_t room = l->room ? l->room * 2 : 32;
+		struct link_named *v = reallocarray(l->v, room, sizeof *v);
+
+		if (!v) {
+			l->full = true;
+			return;
+		}
+		l->v = v;
+		l->room = room;
+	}
+	l->v[l->n] = (struct link_named){ 0 };
+	read_link(h, &l->v[l->n].link, l->v[l->n].name);
+	l->n++;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct link_named *)a)->name, ((const struct link_named *)b)->name);
+}
+
+int link_list(struct nl_sock *rt, struct link_named **ret, size_t *n, struct err *e)
+{
+	struct links l = { 0 };
+	struct ifinfomsg i = { .ifi_family = AF_UNSPEC };
+	struct answer a = { 0 };
+	int rc = -EAGAIN;
+
+	for (int tries = 0; tries < 10 && rc == -EAGAIN; tries++) {
+		AUTO(nlmsg_free) struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETLINK, NLM_F_DUMP);
+
+		if (!msg || nlmsg_append(msg, &i, sizeof i, NLMSG_ALIGNTO) < 0 || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0)
+			return err_set(e, ENOMEM, "list links: %m");
+		a = (struct answer){ .each = take_named, .arg = &l };
+		l.n = 0;
+		rc = ask(rt, msg, &a);
+	}
+	if (rc < 0 || l.full) {
+		free(l.v);
+		return l.full ? err_set(e, ENOMEM, "list links: %m") : err_set(e, -rc, "list links: %s", a.why);
+	}
+	if (l.n)
+		qsort(l.v, l.n, sizeof *l.v, by_name);
+	*ret = l.v;
+	*n = l.n;
+	return 0;
+}
+
+const struct link *link_in(const struct link_named *v, size_t n, const char *name)
+{
+	struct link_named key = { 0 };
+
+	if (!n || strlen(name) > LINK_NAME_MAX)
+		return NULL;
+	memcpy(key.name, name, strlen(name));
+	struct link_named *found = bsearch(&key, v, n, sizeof *v, by_name);
+	return found ? &found->link : NULL;
 }
 
 static void take_address(struct nlmsghdr *h, void *arg)

@@ -500,6 +500,7 @@ struct step {
 	int (*look)(struct net *c, struct err *e);	/* -ENOENT: act would mend it */
 	int (*act)(struct net *c, struct err *e);
 	bool always;					/* acts without looking: what it compares cannot be seen by look */
+	bool of_host;					/* of the machine, not of this network */
 };
 
 static const struct step steps[] = {
@@ -512,8 +513,8 @@ static const struct step steps[] = {
 	{ "the gateways", addresses_look, addresses_act, false },
 	{ "the ways to its guests", bare_subnets_look, bare_subnets_act, false },
 	{ "the guests' taps", guests_look, guests_act, false },
-	{ "the host's table", host_table_look, host_table_act, false },	/* before there is a link to guard */
-	{ "the host's settings", outside_look, outside_act, false },
+	{ "the host's table", host_table_look, host_table_act, false, true },	/* before there is a link to guard */
+	{ "the host's settings", outside_look, outside_act, false, true },
 	{ "the link", link_look, link_act, false },
 	{ "the link's address", link_address_look, link_address_act, false },
 	{ "the default route", route_look, route_act, false },
@@ -565,12 +566,10 @@ int net_hosts(const struct net_spec *n, struct err *e)
 	return 0;
 }
 
-int net_check(const struct net_spec *n, struct err *e)
+int net_faults(const struct net_spec *n, net_fault_fn *fn, void *arg, struct err *e)
 {
 	AUTO(net_unlock) struct net_lock lock = net_lock(n->netns);
 	AUTO(net_close) struct net c = { .n = n, .ns_fd = -1 };
-	char all[400] = "";
-	size_t used = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
 		struct err why = { 0 };
@@ -582,12 +581,32 @@ int net_check(const struct net_spec *n, struct err *e)
 		}
 		if (rc == 0)
 			continue;
-		if (used < sizeof all)
-			used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", used ? "; " : "", why.msg);
+		fn(arg, why.msg, steps[i].of_host);
 		if (i == 0)
 			break;	/* without the namespace there is nothing to look into */
 	}
-	return *all ? err_set(e, ENOENT, "network %s: %s", n->netns, all) : 0;
+	return 0;
+}
+
+struct all {
+	char text[400];
+	size_t used;
+};
+
+static void add_fault(void *arg, const char *wrong, bool of_host)
+{
+	struct all *a = arg;
+
+	if (a->used < sizeof a->text)
+		a->used += (size_t)snprintf(a->text + a->used, sizeof a->text - a->used, "%s%s", a->used ? "; " : "", wrong);
+}
+
+int net_check(const struct net_spec *n, struct err *e)
+{
+	struct all a = { 0 };
+	int rc = net_faults(n, add_fault, &a, e);
+
+	return rc < 0 ? rc : *a.text ? err_set(e, ENOENT, "network %s: %s", n->netns, a.text) : 0;
 }
 
 int net_down(const struct net_spec *n, struct err *e)

@@ -55,6 +55,9 @@ int net_up(const struct net_spec *n, struct err *e);
 int net_hosts(const struct net_spec *n, struct err *e);
 /* 0 when everything net_up makes is there; else the sentence says what is missing (ENOENT). */
 int net_check(const struct net_spec *n, struct err *e);
+/* The same, a call for each part that is not as it should be; of_host: of the machine, all its networks share it. */
+typedef void net_fault_fn(void *arg, const char *wrong, bool of_host);
+int net_faults(const struct net_spec *n, net_fault_fn *fn, void *arg, struct err *e);
 /* Removes all of it; what is gone already is no error.  Only netns, link, link_prefix, nft_table and dir are read. */
 int net_down(const struct net_spec *n, struct err *e);
 /* Removes the host's table once no network of this store is left. */
@@ -65,12 +68,37 @@ int net_host_down(const char *nft_table, struct err *e);
 int net_listen(const char *netns, int *ret, uint64_t *mark, struct err *e);
 /* The mark of the namespace that has the name now; 0: there is none. */
 uint64_t net_mark(const char *netns);
+/* What stands on this machine under a store's names, wanted or not. */
+enum net_thing {
+	NET_NAMESPACE,	/* name */
+	NET_LINK,	/* name, in netns ("": the host's) */
+	NET_DNS_DIR,	/* name: of a namespace */
+	NET_DNSMASQ,	/* pid; name: of the directory its configuration is in */
+	NET_TABLE,	/* name: the host's nftables table */
+};
+struct net_found {
+	enum net_thing what;
+	const char *netns, *name;
+	pid_t pid;
+};
+struct net_names {	/* what those names begin with */
+	const char *netns;	/* "cfs12ab34cdn" */
+	const char *link;	/* "cfs12ab34" */
+	const char *table;	/* the whole name */
+	const char *dirs;	/* "STORE/networks": what net_spec.dir is below */
+};
+int net_list(const struct net_names *n, void (*fn)(void *arg, const struct net_found *f), void *arg, struct err *e);
+int net_link_delete(const char *link, struct err *e);
 
 /* A persistent tap in the host's namespace that `user` may open, down.  0 when it is there already. */
 int tap_create(const char *tap, const char *user, unsigned mtu, struct err *e);
 /* Moves it into the namespace (from the host's), enslaves it to the bridge and sets it up, with the filter that lets only
  * `mac` and `address` (and DHCP, ARP of its own) out of it; address NULL: no IPv4 but DHCP.  0 when that is so already. */
 int tap_plug(const char *netns, const char *tap, const char *mac, const struct in_addr *address, struct err *e);
+/* Makes a tap anew that was deleted while process `pid` (a qemu with n_nics of them) had it open as its nth, and gives it back to
+ * that process: whoever uses it loses packets, nothing else.  It is in the host's namespace then; tap_plug does the rest.
+ * ENOENT: the process has no such open tap. */
+int tap_restore(const char *tap, const char *user, unsigned mtu, pid_t pid, unsigned nth, unsigned n_nics, struct err *e);
 /* Deletes it and its filter, wherever it is; 0 when there is none. */
 int tap_delete(const char *netns, const char *tap, struct err *e);
 /* 1: in the namespace, up, on the bridge and filtered; 0: not, tap_plug mends it. */

@@ -309,6 +309,20 @@ int nft_tap_there(struct nft_ctx *nft, const char *tap)
 	return 0;
 }
 
+static bool has_tap(json_t *all, const char *set, const char *tap)
+{
+	char text[96];
+	json_t *elem;
+	size_t i;
+
+	json_array_foreach(elements(all, set), i, elem) {
+		element_text(elem, text, sizeof text);
+		if (of_tap(text, tap))
+			return true;
+	}
+	return false;
+}
+
 int nft_taps(struct nft_ctx *nft, char **ret, struct err *e)
 {
 	AUTO(json_decref) json_t *all = NULL;
@@ -325,7 +339,7 @@ int nft_taps(struct nft_ctx *nft, char **ret, struct err *e)
 		return err_set(e, ENOMEM, "nftables: %m");
 	fputc(' ', out);
 	json_array_foreach(elements(all, "taps"), i, elem)
-		if (json_is_string(elem))
+		if (json_is_string(elem) && has_tap(all, "macs", json_string_value(elem)) && has_tap(all, "addrs", json_string_value(elem)))
 			fprintf(out, "%s ", json_string_value(elem));
 	if (fclose(out) != 0) {
 		free(text);

@@ -85,6 +85,14 @@ int rt_open(struct nl_sock **ret, struct err *e);
 void rt_close(struct nl_sock *rt);
 /* 1 and *ret: there; 0: no such link. */
 int link_get(struct nl_sock *rt, const char *name, struct link *ret, struct err *e);
+/* All of them, in order of their names; *ret is the caller's to free. */
+struct link_named {
+	char name[LINK_NAME_MAX + 1];
+	struct link link;
+};
+int link_list(struct nl_sock *rt, struct link_named **ret, size_t *n, struct err *e);
+/* NULL: none of that name. */
+const struct link *link_in(const struct link_named *v, size_t n, const char *name);
 int link_add_bridge(struct nl_sock *rt, const char *name, const uint8_t mac[6], unsigned mtu, struct err *e);
 int link_add_veth(struct nl_sock *rt, const char *name, const char *peer, int peer_ns_fd, unsigned mtu, struct err *e);
 int link_set(struct nl_sock *rt, const char *name, const struct link_change *c, struct err *e);
@@ -154,7 +162,7 @@ int nft_drop(struct nft_ctx *nft, const char *family, const char *table, struct 
 int nft_tap(struct nft_ctx *nft, const char *tap, const char *mac, const struct in_addr *address, struct err *e);
 /* 1: the tap is guarded; 0: it is not. */
 int nft_tap_there(struct nft_ctx *nft, const char *tap);
-/* All that are guarded, " tap0 tap1 "; the caller frees. */
+/* All that are guarded whole, " tap0 tap1 ": with a MAC and an address; the caller frees. */
 int nft_taps(struct nft_ctx *nft, char **ret, struct err *e);
 
 /* ---- tap.c, for whoever holds the network's lock ---- */
@@ -184,6 +192,10 @@ int dnsmasq_up(const struct net_spec *n, int ns_fd, int bridge, struct err *e);
 pid_t dnsmasq_pid(const struct net_spec *n);
 /* Ends it, wherever it runs, and removes its files.  ns_fd -1: the namespace is gone. */
 int dnsmasq_down(const struct net_spec *n, int ns_fd, struct err *e);
+/* Every dnsmasq whose configuration is below `dir`: its number and the part of the path between that and the file's own name. */
+int dnsmasq_list(const char *dir, void (*fn)(void *arg, pid_t pid, const char *name), void *arg, struct err *e);
+/* Where what dnsmasq reads as another user is, a directory a namespace. */
+#define DNS_RUN_DIR "/run/cirrusfs-dns"
 /* The whole of a small file, the caller's to free; NULL when it cannot be read. */
 char *slurp(const char *path);
 

@@ -2,16 +2,22 @@
  * on it, put on the bridge and guarded. */
 #include "parts.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 
 #include "../base/log.h"
+
+AUTO_FN(DIR *, closedir);
 
 static int name_fits(const char *tap, struct err *e)
 {
@@ -129,25 +135,27 @@ static bool listed(const char *taps, const char *tap)
 	return strstr(taps, word);
 }
 
-/* 1: it is there, and not as it should be.  `guarded` NULL: this kernel guards none. */
-static int is_loose(const struct side *ns, const char *tap, int bridge, const char *guarded, struct err *e)
+/* It is there, and not as it should be.  `guarded` NULL: this kernel guards none. */
+static bool is_loose(const struct link *l, const char *tap, int bridge, const char *guarded)
 {
-	struct link l;
-	int rc = *tap ? tap_get(ns->rt, tap, &l, e) : 0;
-
-	return rc <= 0 ? rc : l.master != bridge || !l.up || (guarded && !listed(guarded, tap));
+	return l && (l->master != bridge || !l->up || (guarded && !listed(guarded, tap)));
 }
 
 static int taps(const struct net_spec *n, const struct side *ns, int bridge, bool act, struct err *e)
 {
+	AUTO(free) struct link_named *links = NULL;
 	AUTO(free) char *guarded = NULL;
-	int rc = nft_without_bridge ? 0 : nft_taps(ns->nft, &guarded, e);
+	size_t n_links = 0;
+	int rc = link_list(ns->rt, &links, &n_links, e);
 
+	if (rc == 0 && !nft_without_bridge)
+		rc = nft_taps(ns->nft, &guarded, e);
+	if (rc == -ENOENT && !act)	/* said already: there is no such table */
+		return 0;
 	for (size_t i = 0; rc == 0 && i < n->n_hosts; i++) {
 		const struct net_host *h = &n->hosts[i];
 
-		rc = is_loose(ns, h->tap, bridge, guarded, e);
-		if (rc <= 0)
+		if (!*h->tap || !is_loose(link_in(links, n_links, h->tap), h->tap, bridge, guarded))
 			continue;
 		if (!act)
 			return err_set(e, ENOENT, "tap %s is not on the bridge or not guarded", h->tap);
@@ -212,4 +220,77 @@ int tap_plugged(const char *netns, const char *tap)
 	return name_fits(tap, &none) == 0 && ns_open(netns, &fd, &none) == 0 && side_open(fd, true, &ns, &none) == 0 &&
 	       link_get(ns.rt, NET_BRIDGE, &bridge, &none) == 1 && link_get(ns.rt, tap, &l, &none) == 1 &&
 	       l.master == bridge.index && l.up && (nft_without_bridge || nft_tap_there(ns.nft, tap));
+}
+
+/* ---- one that was deleted under a process that has it open
+ *
+ * The kernel lets go of the file and keeps it; it may be attached to a new tap, by the process itself or by whoever has its
+ * descriptor (pidfd_getfd).  Which of its files is which NIC: qemu has them in the order it was given them. */
+
+struct tun_file {
+	int fd;
+	bool lost;
+};
+
+static int by_fd(const void *a, const void *b)
+{
+	return ((const struct tun_file *)a)->fd - ((const struct tun_file *)b)->fd;
+}
+
+/* fdinfo's line "iff:" names the device; of a file without one it is empty. */
+static bool is_lost(pid_t pid, const char *fd)
+{
+	char path[64], line[128];
+
+	snprintf(path, sizeof path, "/proc/%d/fdinfo/%.16s", pid, fd);
+	AUTO(fclose) FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof line, f))
+		if (strncmp(line, "iff:", 4) == 0)
+			return !line[4 + strspn(line + 4, " \t\n")];
+	return false;
+}
+
+static size_t tun_files(pid_t pid, struct tun_file *v, size_t room)
+{
+	char path[64], to[64];
+	size_t n = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", pid);
+	AUTO(closedir) DIR *d = opendir(path);
+
+	for (struct dirent *de; d && n < room && (de = readdir(d)); ) {
+		ssize_t len = readlinkat(dirfd(d), de->d_name, to, sizeof to - 1);
+
+		if (len <= 0)
+			continue;
+		to[len] = '\0';
+		if (strcmp(to, "/dev/net/tun") == 0)
+			v[n++] = (struct tun_file){ atoi(de->d_name), is_lost(pid, de->d_name) };
+	}
+	qsort(v, n, sizeof *v, by_fd);
+	return n;
+}
+
+int tap_restore(const char *tap, const char *user, unsigned mtu, pid_t pid, unsigned nth, unsigned n_nics, struct err *e)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int header = sizeof(struct virtio_net_hdr_mrg_rxbuf);	/* what virtio 1.0 and mergeable buffers both have; it went with the tap */
+	struct tun_file files[64];
+	AUTO(close) int pidfd = pidfd_open(pid, 0);
+	int rc = name_fits(tap, e);
+
+	if (rc < 0)
+		return rc;
+	if (pidfd < 0 || tun_files(pid, files, ARRAY_LEN(files)) != n_nics || nth >= n_nics || !files[nth].lost)
+		return err_set(e, ENOENT, "process %d has no open tap that was deleted", pid);
+	AUTO(close) int fd = pidfd_getfd(pidfd, files[nth].fd, 0);
+	if (fd < 0)
+		return err_set(e, errno, "take descriptor %d of process %d: %m", files[nth].fd, pid);
+	if ((rc = tap_create(tap, user, mtu, e)) < 0)
+		return rc;
+	snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", tap);
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &header) < 0)
+		return err_set(e, errno, "give tap %s back to process %d: %m", tap, pid);
+	return 0;
 }

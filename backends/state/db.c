@@ -173,8 +173,11 @@ int state_open(const char *path, bool create, struct state **ret, struct err *e)
 	pthread_mutex_init(&st->pool_lock, NULL);
 	pthread_mutex_init(&st->write_lock, NULL);
 	pthread_cond_init(&st->committed, NULL);
-	if (!create && access(path, F_OK) < 0)
+	struct stat there;
+	if (!create && stat(path, &there) < 0)
 		return err_set(e, errno, "open state '%s': %m", path);
+	if (!create && there.st_size < 512)	/* less than a page: SQLite would take it for a new one */
+		return err_set(e, EBADMSG, "the state '%s' is cut off: it has %ld bytes", path, (long)there.st_size);
 	mode_t old = umask(0077);
 	int rc = db_open(st, create, &st->writer, e);
 

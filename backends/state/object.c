@@ -378,6 +378,26 @@ int row_open(struct db *db, int kind, const char *view, const char *name, row_fn
 	return row_each(&s, fn, arg, e);
 }
 
+int row_idle(struct db *db, int kind, row_fn *fn, void *arg, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
+		"SELECT " ROW " FROM object o WHERE o.kind = $1 AND NOT EXISTS (SELECT 1 FROM task t WHERE t.object = o.id) ORDER BY o.id");
+
+	stmt_int(&s, 1, kind);
+	return row_each(&s, fn, arg, e);
+}
+
+int row_halves(struct db *db, int kind, const char *table, row_fn *fn, void *arg, struct err *e)
+{
+	char sql[384];
+
+	snprintf(sql, sizeof sql, "SELECT " ROW " FROM object o WHERE o.kind = $1 AND NOT EXISTS (SELECT 1 FROM %s k WHERE k.id = o.id) "
+		 "ORDER BY o.id", table);
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
+	stmt_int(&s, 1, kind);
+	return row_each(&s, fn, arg, e);
+}
+
 int row_table(struct db *db, int64_t parent, int kind, const char *view, const char *const *columns, size_t n,
 	      list_fn *fn, void *arg, struct err *e)
 {

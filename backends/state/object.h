@@ -68,6 +68,11 @@ int column_users(struct db *db, const char *table, const char *column, int64_t t
 /* Living objects of the kind whose view says open = 1, by name (NULL: all): the oldest of a name first. */
 int row_open(struct db *db, int kind, const char *view, const char *name, row_fn *fn, void *arg, struct err *e);
 
+/* Rows of that kind that no task works on, the deleted ones too. */
+int row_idle(struct db *db, int kind, row_fn *fn, void *arg, struct err *e);
+/* Objects of that kind without a row in its table. */
+int row_halves(struct db *db, int kind, const char *table, row_fn *fn, void *arg, struct err *e);
+
 /* One SELECT for a whole `list`: the named columns of the view beside the object's row. */
 typedef int list_fn(void *arg, const struct row *r, const struct val *vals);
 int row_table(struct db *db, int64_t parent, int kind, const char *view, const char *const *columns, size_t n,
