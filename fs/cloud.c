@@ -16,6 +16,7 @@
 #include "../backends/base/log.h"
 #include "../backends/base/spawn.h"
 #include "../backends/state/cloud.h"
+#include "check.h"
 #include "compute/hosts.h"
 #include "compute/imds_cloud.h"
 #include "compute/server.h"
@@ -154,6 +155,34 @@ static int make_run(struct cloud *c, struct err *e)
 	/* the store is below a directory others may not enter: guests reach it by another way */
 	if ((mkdir(c->data, 0711) < 0 && errno != EEXIST) || mount(c->fs.store, c->data, NULL, MS_BIND, NULL) < 0)
 		return err_set(e, errno, "bind %s to %s: %m", c->fs.store, c->data);
+	return 0;
+}
+
+/* run/boot-id says in which life of the machine the store was mounted last; it is gone with /run, or another's. */
+static bool boot_id(char ret[64])
+{
+	AUTO(fclose) FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	return f && fscanf(f, "%63s", ret) == 1;
+}
+
+bool cloud_restarted(const struct cloud *c)
+{
+	char path[96], now[64], then[64] = "";
+
+	snprintf(path, sizeof path, "%s/boot-id", c->run);
+	AUTO(fclose) FILE *f = fopen(path, "re");
+	return !f || fscanf(f, "%63s", then) != 1 || !boot_id(now) || strcmp(now, then) != 0;
+}
+
+static int note_boot(const struct cloud *c, struct err *e)
+{
+	char path[96], now[64];
+
+	snprintf(path, sizeof path, "%s/boot-id", c->run);
+	FILE *f = boot_id(now) ? fopen(path, "we") : NULL;
+	if (!f || fprintf(f, "%s\n", now) < 0 || fclose(f) != 0)
+		return err_set(e, errno, "write %s: %m", path);
 	return 0;
 }
 
@@ -325,7 +354,10 @@ static int health(struct fs *fs, FILE *out, struct err *e)
 	if (statvfs(fs->store, &st) == 0 && st.f_bavail * st.f_frsize < 32 << 20)
 		fprintf(out, "the disk that holds the store is almost full: %lu MiB are left for %s\n",
 			(unsigned long)(st.f_bavail * st.f_frsize >> 20), fs->store);
+	if (statvfs(fs->store, &st) == 0 && st.f_flag & ST_RDONLY)
+		fprintf(out, "the disk that holds the store is read-only: nothing is accepted, what runs goes on (%s)\n", fs->store);
 	hosts_health(c, out);
+	watch_health(c, out);
 	network_health(c, out);
 	if (!getpwnam(c->cfg.guest_user))
 		fprintf(out, "there is no user '%s' for guests to run as (guest-user in %s/config)\n", c->cfg.guest_user, c->fs.store);
@@ -364,18 +396,26 @@ int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 
 int cloud_start(struct cloud *c, struct err *e)
 {
-	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0 || imds_start(c, e) < 0 || consoles_start(c, e) < 0)
+	bool restarted = cloud_restarted(c);
+
+	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0)
+		return -e->code;
+	/* noted only once what follows from it is in the state */
+	if (restarted && (servers_resume(c, e) < 0 || note_boot(c, e) < 0))
+		return -e->code;
+	if (imds_start(c, e) < 0 || consoles_start(c, e) < 0)
 		return -e->code;
 	files_settle(&c->fs);
 	if (pthread_create(&c->networks, NULL, networks_start, c) != 0)
 		return err_set(e, EAGAIN, "start a thread: %m");
 	if (hosts_start(c, e) < 0 || images_start(c, e) < 0)
 		return -e->code;
-	return tasks_start(&c->fs, e);
+	return tasks_start(&c->fs, e) < 0 ? -e->code : watch_start(c, e);
 }
 
 bool cloud_stop(struct cloud *c)
 {
+	watch_stop(c);
 	if (!tasks_stop(&c->fs, 20000))
 		return false;
 	images_stop(c);

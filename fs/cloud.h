@@ -10,6 +10,7 @@
 struct fetcher;
 struct hosts;
 struct http;
+struct watch;
 
 
 struct cloud {
@@ -25,6 +26,7 @@ struct cloud {
 	struct consoles *consoles;	/* guests' serial ports that are being read */
 	struct fetcher *fetcher;	/* of images */
 	pthread_t networks;	/* brings them up at start */
+	struct watch *watch;	/* looks for drift (fs/check.h) */
 };
 
 static inline struct cloud *cloud_of(struct fs *fs)
@@ -47,6 +49,9 @@ bool cloud_stop(struct cloud *c);
 void cloud_close(struct cloud *c);
 /* From here the log goes to STORE/log. */
 void cloud_log(struct cloud *c);
+
+/* Nobody mounted the store since the machine was started: what the kernel and /run held for it is gone. */
+bool cloud_restarted(const struct cloud *c);
 
 #define CIRRUSFS_VERSION "0.1"
 #define CIRRUSFS_DATE "2026-11-23"	/* of that version: what the manual says */

@@ -11,6 +11,8 @@ const struct subcommand subcommands[] = {
 	{ "init", cmd_init, "init [STORE]", "make a store (default " DEFAULT_STORE ")", init_options, init_about },
 	{ "mount", cmd_mount, "mount [-f] [-o OPT,...] [STORE] MOUNTPOINT", "serve a store at a directory; returns once it answers", mount_options,
 	  mount_about },
+	{ "fsck", cmd_fsck, "fsck [--repair] [--data] [STORE]", "compare a store that is not mounted with disks, guests and networks", fsck_options,
+	  fsck_about, fsck_exits },
 	{ "console", cmd_console, "console PATH", "be a terminal on a server's serial port; Ctrl-] leaves", console_options, console_about },
 	{ "doctor", cmd_doctor, "doctor [STORE]", "say what this machine lacks, and what mends it", doctor_options, doctor_about,
 	  doctor_exits },

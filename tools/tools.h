@@ -24,11 +24,12 @@ struct subcommand {
 int cmd_init(int argc, char **argv);
 int cmd_mount(int argc, char **argv);
 int cmd_console(int argc, char **argv);
+int cmd_fsck(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_help(int argc, char **argv);
-extern const struct option_line init_options[], mount_options[], doctor_options[], console_options[], help_options[];
-extern const char init_about[], mount_about[], doctor_about[], console_about[], help_about[];
-extern const char doctor_exits[];
+extern const struct option_line init_options[], mount_options[], console_options[], fsck_options[], doctor_options[], help_options[];
+extern const char init_about[], mount_about[], console_about[], fsck_about[], doctor_about[], help_about[];
+extern const char fsck_exits[], doctor_exits[];
 
 /* The table; it ends with a line without a name. */
 extern const struct subcommand subcommands[];

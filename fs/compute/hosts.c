@@ -10,6 +10,7 @@
 #include "../../backends/base/log.h"
 #include "../../backends/base/spawn.h"
 #include "../../backends/state/cloud.h"
+#include "../check.h"
 
 #define RETRY_S 5
 #define EVENTS 256
@@ -33,6 +34,9 @@ struct conn {
 	struct note notes[EVENTS];	/* oldest first; when there are too many everything is compared anew */
 	unsigned n;
 	bool all;
+	int64_t compared;	/* when all were, CLOCK_MONOTONIC milliseconds */
+	struct words faults;	/* lines of health */
+	struct words woken;	/* guests found paused the last time */
 	pthread_t thread;
 	pthread_cond_t more;
 };
@@ -188,14 +192,22 @@ static void ids_on(struct conn *cn, struct ids *ids)
 		server_on_host(c.db, cn->host, add_id, ids, &e);
 }
 
-static void observe_all(struct conn *cn)
+bool server_differs(const char *status, const char *power, enum guest_state s)
 {
-	struct ids ids = { 0 };
+	return strcmp(power, power_words[s]) != 0 || strcmp(status_for(status, s), status) != 0;
+}
 
-	ids_on(cn, &ids);
-	for (size_t i = 0; i < ids.n && !cn->stop; i++)
-		server_observe(cn->cloud, ids.v[i], cn->h, "compared");
-	free(ids.v);
+/* What the comparison left goes into health. */
+static void compare(struct conn *cn)
+{
+	struct words faults = { 0 };
+
+	servers_compare(cn->cloud, cn->host, cn->h, strncmp(cn->uri, "qemu:///embed", 13) == 0, &cn->faults, &cn->woken, &faults);
+	pthread_mutex_lock(&cn->cloud->hosts->lock);
+	struct words old = cn->faults;
+	cn->faults = faults;
+	pthread_mutex_unlock(&cn->cloud->hosts->lock);
+	words_free(&old);
 }
 
 /* Domains of a test driver live in this process: those of running servers are made again. */
@@ -378,19 +390,26 @@ static void *keep_host(void *arg)
 				continue;
 			}
 			tell(cn, UP, "");
-			observe_all(cn);
+			task_poke(&cn->cloud->fs, 0);	/* those that waited for it */
+			cn->compared = INT64_MIN / 2;
 		}
-		if (next_note(cn, 10, &note)) {
+		if (cn->compared + cn->cloud->cfg.check_interval * 1000 <= mono_ms()) {
+			compare(cn);
+			cn->compared = mono_ms();
+		}
+		if (next_note(cn, cn->cloud->cfg.check_interval < 10 ? cn->cloud->cfg.check_interval : 10, &note)) {
 			/* what a task is at work on is looked at again: the guest may have gone just before it ended */
 			if (note.server && server_observe(cn->cloud, note.server, cn->h, note.why))
 				add_note(cn, note.server, note.why, AGAIN_MS);
 			else if (!note.server && hyper_alive(cn->h, &e) == 0)
-				observe_all(cn);
+				cn->compared = INT64_MIN / 2;
 		}
 		if (!cn->stop && hyper_alive(cn->h, &e) < 0)
 			tell(cn, DOWN, e.msg);
 	}
+	words_free(&cn->woken);
 	pthread_mutex_lock(&cn->cloud->hosts->lock);
+	words_free(&cn->faults);
 	cn->ended = cn->stop = true;
 	pthread_mutex_unlock(&cn->cloud->hosts->lock);
 	return NULL;
@@ -579,5 +598,8 @@ void hosts_health(struct cloud *cl, FILE *out)
 	for (struct conn *cn = hs->first; cn; cn = cn->next)
 		if (!cn->stop && cn->state == DOWN && !is_gone(cn))
 			fprintf(out, "host %s is down: %s\n", cn->name, cn->why);
+	for (struct conn *cn = hs->first; cn; cn = cn->next)
+		for (size_t i = 0; i < cn->faults.n; i++)
+			fprintf(out, "%s\n", cn->faults.v[i]);
 	pthread_mutex_unlock(&hs->lock);
 }

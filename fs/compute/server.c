@@ -332,7 +332,8 @@ const struct kind server_kind = {
 	.no = 9, .name = "server", .dir = "servers", .parent = &tenant_kind, .table = "server", .view = "server_v",
 	.statuses = "ACTIVE DRAFT BUILD SHUTOFF PAUSED SUSPENDED RESCUE RESIZE VERIFY_RESIZE REBUILD SHELVED SHELVED_OFFLOADED MIGRATING REBOOT "
 		    "HARD_REBOOT ERROR",
-	.files = server_files, .verbs = server_verbs, .remove = server_remove_steps, .going = server_going, .left = server_left, .lane = server_lane,
+	.files = server_files, .verbs = server_verbs, .remove = server_remove_steps,
+	.check = servers_check, .going = server_going, .left = server_left, .lane = server_lane,
 	.open_view = "all", .columns = "power addresses flavor image host", .help = "virtual machines",
 	.example = "  echo 'create web1 flavor=m1.tiny image=tiny network=lan' > servers/ctl\n  cat servers/web1/wait servers/web1/addresses\n"
 		   "  echo stop > servers/web1/ctl\n",

@@ -19,3 +19,8 @@ void console_last_words(struct cloud *cl, int64_t server, char *ret, size_t size
 
 /* STORE/servers/ROW[/file], by a path the guests' user can walk. */
 void server_path(struct cloud *cl, int64_t server, const char *file, char *ret, size_t size);
+/* Taps of its guest that were deleted while it runs: made again, given back to it, plugged. */
+int server_restore_taps(struct cloud *cl, int64_t server, struct err *e);
+int servers_check(struct check *k, struct err *e);
+/* The machine was restarted: servers that ran are SHUTOFF, and started again unless resume-guests says no. */
+int servers_resume(struct cloud *cl, struct err *e);

@@ -236,6 +236,47 @@ static int step_plug(struct task *t, struct err *e)
 	return rc;
 }
 
+/* Each step looks, so one that was cut off goes on where it was: a tap that is there is only plugged. */
+static int restore_tap(struct cloud *cl, const struct ports *ports, unsigned nth, pid_t pid, struct err *e)
+{
+	const struct port_row *p = &ports->v[nth];
+	char tap[16], ns[32];
+	struct in_addr address;
+
+	cloud_tap(cl, p->id, tap);
+	cloud_netns(cl, p->network, ns);
+	if (tap_plugged(ns, tap))
+		return 0;
+	inet_pton(AF_INET, p->address, &address);
+	if (tap_plug(ns, tap, p->mac, &address, e) == 0)
+		return 0;
+	if (e->code != ENOENT)
+		return -e->code;
+	*e = (struct err){ 0 };
+	int rc = tap_restore(tap, cl->cfg.guest_user, 1500, pid, nth, (unsigned)ports->n, e);
+	return rc < 0 ? rc : tap_plug(ns, tap, p->mac, &address, e);
+}
+
+int server_restore_taps(struct cloud *cl, int64_t server, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct ports ports = { 0 };
+	char name[24];
+	int rc = call_begin(&cl->fs, &c, e);
+
+	if (rc == 0)
+		rc = port_list(c.db, server, 0, keep_port, &ports, e);
+	call_end(&c);
+	c = (struct call){ 0 };
+	guest_name(server, name);
+	pid_t pid = rc == 0 ? guest_process(cl->run, name) : 0;
+	if (rc == 0 && !pid)
+		return err_set(e, ENOENT, "its guest does not run on this machine");
+	for (unsigned i = 0; i < ports.n && rc == 0; i++)
+		rc = restore_tap(cl, &ports, i, pid, e);
+	return rc;
+}
+
 /* vnc: where its screen is now that it was launched; NULL: it was not. */
 static int note_power(struct task *t, const char *power, const char *vnc, struct err *e)
 {

@@ -417,7 +417,7 @@ static const struct verb image_verbs[] = {
 const struct kind image_kind = {
 	.no = 5, .name = "image", .dir = "images", .parent = &tenant_kind, .table = "image", .view = "image_v", .flags = K_LIVE,
 	.statuses = "queued DRAFT saving importing active deactivated deleted", .broken = "queued", .gone = "deleted", .files = image_files,
-	.verbs = image_verbs, .remove = remove_steps, .open_view = "open", .columns = "format size virtual-size visibility checksum",
+	.verbs = image_verbs, .remove = remove_steps, .check = images_check, .open_view = "open", .columns = "format size virtual-size visibility checksum",
 	.help = "disks that servers begin as",
 	.example = "  mkdir images/tiny && cp tiny.qcow2 images/tiny/data && cat images/tiny/wait\n"
 		   "  echo 'create web url=https://example.org/web.qcow2 hash=sha256:...' > images/ctl; cat images/web/progress images/web/wait\n",

@@ -26,3 +26,4 @@ store_fn image_store_url;
 int image_create(struct call *c, struct obj *o, const struct args *a, struct err *e);
 int image_import_begin(struct call *c, struct obj *o, const struct args *a, struct err *e);
 int image_step_fetch(struct task *t, struct err *e);
+int images_check(struct check *k, struct err *e);

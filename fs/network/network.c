@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "../../backends/base/dir.h"
 #include "../../backends/base/log.h"
 #include "../../backends/base/spawn.h"
 #include "../../backends/network/net.h"
@@ -331,6 +332,28 @@ int network_up(struct cloud *cl, int64_t network, struct err *e)
 	return rc;
 }
 
+int network_faults(struct cloud *cl, int64_t network, net_fault_fn *fn, void *arg, struct err *e)
+{
+	AUTO(unlock_network) pthread_mutex_t *lock = lock_network(network);
+	struct plan p = { 0 };
+	int rc = plan_make(&p, cl, network, e);
+
+	if (rc == 0)
+		rc = net_faults(&p.spec, fn, arg, e);
+	plan_free(&p);
+	return rc;
+}
+
+int network_sweep(struct cloud *cl, int64_t network, struct err *e)
+{
+	AUTO(unlock_network) pthread_mutex_t *lock = lock_network(network);
+	struct plan p = { 0 };
+
+	plan_names(&p, cl, network);
+	int rc = net_down(&p.spec, e);
+	return rc < 0 ? rc : dir_remove(p.dir, e);
+}
+
 static int step_up(struct task *t, struct err *e)
 {
 	return network_up(cloud_of(t->fs), t->obj.row.id, e);
@@ -379,7 +402,7 @@ static int drop_host_table(struct cloud *cl, struct err *e)
 	return net_host_down(table, e);
 }
 
-static int host_table_unused(struct cloud *cl, struct err *e)
+int network_host_table(struct cloud *cl, struct err *e)
 {
 	pthread_rwlock_wrlock(&host_table);
 	int rc = drop_host_table(cl, e);
@@ -389,7 +412,7 @@ static int host_table_unused(struct cloud *cl, struct err *e)
 
 static int step_last(struct task *t, struct err *e)
 {
-	return host_table_unused(cloud_of(t->fs), e);
+	return network_host_table(cloud_of(t->fs), e);
 }
 
 static const struct step up_steps[] = { { "namespace", step_up }, { 0 } };
@@ -479,7 +502,7 @@ static const struct user network_users[] = { { "nic", "network" }, { NULL, NULL 
 const struct kind network_kind = {
 	.no = 6, .name = "network", .dir = "networks", .parent = &tenant_kind, .table = "network", .view = "network_v",
 	.statuses = "ACTIVE DRAFT BUILD DOWN ERROR", .files = network_files, .verbs = network_verbs, .remove = down_steps, .open_view = "open",
-	.columns = "cidr external shared mtu", .users = network_users,
+	.columns = "cidr external shared mtu", .users = network_users, .check = networks_check,
 	.help = "private networks: guests on one see each other, get addresses and names, and a way out",
 	.example = "  echo 'create lan cidr=10.0.0.0/24' > networks/ctl\n  ip netns exec $(cat networks/lan/netns) curl http://10.0.0.11/\n",
 };
@@ -514,7 +537,7 @@ void *networks_start(void *arg)
 	for (size_t i = 0; i < ids->n; i++)
 		if (network_up(cl, ids->v[i], &e) < 0)
 			log_error("network %ld: %s", (long)ids->v[i], e.msg);
-	if (host_table_unused(cl, &e) < 0)
+	if (network_host_table(cl, &e) < 0)
 		log_error("%s", e.msg);
 	return NULL;
 }

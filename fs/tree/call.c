@@ -158,28 +158,45 @@ void task_cancel_on_commit(struct call *c, int64_t object)
 	v[c->n_cancel++] = object;
 }
 
-/* TIME TENANT PATH VERB RESULT user=... request=... duration=... */
-int event_put(struct call *c, const struct obj *o, const char *verb, const char *result, int64_t duration_us, struct err *e)
+/* TIME TENANT PATH VERB RESULT user=... request=... duration=... what=... */
+static int put_event(struct call *c, int64_t tenant, const char *path, const char *verb, const char *result, int64_t duration_us,
+		     const char *what, struct err *e)
 {
 	AUTO(free) char *line = NULL;
-	char path[1600];
-	struct obj tenant = { 0 };
+	struct obj of = { 0 };
 	size_t len;
 
-	if (obj_name_path(c, o, path, sizeof path, e) < 0 || (o->row.tenant && obj_by_id(c, o->row.tenant, &tenant, e) < 0))
+	if (tenant && obj_by_id(c, tenant, &of, e) < 0)
 		return -e->code;
 	FILE *f = open_memstream(&line, &len);
 	if (!f)
 		return err_set(e, ENOMEM, "%m");
 	put_time(f, now_us());
 	putc(' ', f);
-	put_word(f, o->row.tenant ? tenant.row.name : "-");
+	put_word(f, tenant ? of.row.name : "-");
 	putc(' ', f);
 	put_word(f, path);
 	fprintf(f, " %s %s user=%s request=%s", verb, result, c->who.name, c->request);
 	if (duration_us >= 0)
 		fprintf(f, " duration=%.3fs", (double)duration_us / 1e6);
+	if (what) {
+		fputs(" what=", f);
+		put_word(f, what);
+	}
 	putc('\n', f);
 	fclose(f);
-	return event_add(c->db, o->row.tenant, line, e);
+	return event_add(c->db, tenant, line, e);
+}
+
+int event_put(struct call *c, const struct obj *o, const char *verb, const char *result, int64_t duration_us, struct err *e)
+{
+	char path[1600];
+
+	return obj_name_path(c, o, path, sizeof path, e) < 0 ? -e->code :
+		put_event(c, o->row.tenant, path, verb, result, duration_us, NULL, e);
+}
+
+int event_tell(struct call *c, int64_t tenant, const char *thing, const char *verb, const char *result, const char *what, struct err *e)
+{
+	return put_event(c, tenant, thing, verb, result, -1, what, e);
 }

@@ -288,7 +288,7 @@ void notify_changes(struct fs *fs, const struct change *ch, size_t n)
 {
 	struct notify *no = fs->notify;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && no; i++) {	/* none: nobody is served, as in fsck */
 		struct item *it = calloc(1, sizeof *it);
 
 		if (!it)

@@ -13,6 +13,7 @@
 #include "../../backends/state/object.h"
 
 struct call;
+struct check;
 struct fs;
 struct kind;
 struct job;
@@ -199,6 +200,7 @@ struct kind {
 	/* The row of what its tasks may hang on, such as a server's host: when that does not answer, only tasks of the same row wait.
 	 * 0, NULL: they wait for others of their kind at most. */
 	int64_t (*lane)(struct call *c, const struct obj *o);
+	int (*check)(struct check *k, struct err *e);	/* what the state says of all of this kind against what there is (fs/check.h) */
 	/* What uses it beside what file tables say: a table and its column that names objects of this kind. */
 	const struct user *users;
 };
@@ -372,6 +374,8 @@ struct fs {
 
 /* An event line, in the transaction of what happened. */
 int event_put(struct call *c, const struct obj *o, const char *verb, const char *result, int64_t duration_us, struct err *e);
+/* One about a thing that may be no object; tenant 0: of no tenant's; what: a sentence, the line's last field. */
+int event_tell(struct call *c, int64_t tenant, const char *thing, const char *verb, const char *result, const char *what, struct err *e);
 /* 2026-11-22T10:06:00Z */
 void time_text(int64_t us, char ret[24]);
 void put_time(FILE *out, int64_t us);
