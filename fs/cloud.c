@@ -354,8 +354,6 @@ static int health(struct fs *fs, FILE *out, struct err *e)
 	if (statvfs(fs->store, &st) == 0 && st.f_bavail * st.f_frsize < 32 << 20)
 		fprintf(out, "the disk that holds the store is almost full: %lu MiB are left for %s\n",
 			(unsigned long)(st.f_bavail * st.f_frsize >> 20), fs->store);
-	if (statvfs(fs->store, &st) == 0 && st.f_flag & ST_RDONLY)
-		fprintf(out, "the disk that holds the store is read-only: nothing is accepted, what runs goes on (%s)\n", fs->store);
 	hosts_health(c, out);
 	watch_health(c, out);
 	network_health(c, out);

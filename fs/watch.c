@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "../backends/base/log.h"
@@ -38,8 +39,10 @@ static int tell(struct cloud *cl, const struct finding *f, struct err *e)
 		    history_add(c.db, f->object, "drift", result, c.request, "system", 0, detail, e) < 0)
 			return -e->code;
 		changed(&c, &o, CH_VALUES);
-	} else if (event_tell(&c, 0, f->thing, "drift", result, detail, e) < 0) {
+	} else if (event_tell(&c, 0, f->thing, "drift", result, detail, e) < 0 || obj_by_id(&c, ROOT_ROW, &o, e) < 0) {
 		return -e->code;
+	} else {
+		changed(&c, &o, CH_VALUES);	/* for who follows the events */
 	}
 	return call_commit(&c, e);
 }
@@ -102,6 +105,20 @@ static bool pause_ms(struct watch *w, int64_t ms)
 	return go_on;
 }
 
+/* A file system that gave up (ext4's errors=remount-ro) says so only to who writes. */
+static void look_at_store(struct watch *w, struct words *left)
+{
+	char line[160];
+
+	if (futimens(w->cloud->lock, NULL) == 0)
+		return;
+	snprintf(line, sizeof line, errno == EROFS ? "the disk that holds the store is read-only: nothing is accepted, what runs goes on" :
+		 "the disk that holds the store cannot be written: %s", strerror(errno));
+	if (!words_has(&w->faults, line))
+		log_error("%s", line);
+	words_add(left, line);
+}
+
 static void look(struct watch *w, bool counts)
 {
 	struct round r = { .w = w };
@@ -109,6 +126,7 @@ static void look(struct watch *w, bool counts)
 	struct err e = { 0 };
 	int rc = check_all(&k, &e);
 
+	look_at_store(w, &r.left);
 	if (rc == 0 && r.seen.n && pause_ms(w, AGAIN_MS)) {
 		k.only = &r.seen;
 		k.mend = true;

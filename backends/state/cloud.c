@@ -135,6 +135,15 @@ int port_address_free(struct db *db, int64_t network, const char *address, struc
 	return rc < 0 ? rc : rc == 0;
 }
 
+int port_mac_free(struct db *db, const char *mac, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT 1 FROM port WHERE mac = $1");
+
+	stmt_text(&s, 1, mac);
+	int rc = stmt_step(&s, e);
+	return rc < 0 ? rc : rc == 0;
+}
+
 int host_list(struct db *db, host_fn *fn, void *arg, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db,

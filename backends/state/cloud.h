@@ -28,6 +28,7 @@ int port_set(struct db *db, int64_t id, int64_t network, int64_t subnet, int64_t
 int port_owner(struct db *db, int64_t network, const char *address, int64_t *server, struct err *e);
 /* 1: nobody has it in this network. */
 int port_address_free(struct db *db, int64_t network, const char *address, struct err *e);
+int port_mac_free(struct db *db, const char *mac, struct err *e);	/* anywhere */
 
 struct host_row {
 	int64_t id;

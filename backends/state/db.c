@@ -65,15 +65,31 @@ static int sql_errno(int rc)
 	}
 }
 
+/* The system's own number for a failed read or write: sqlite3_system_errno is whatever errno was in the end. */
+static int file_errno(struct db *db)
+{
+	static const int ops[] = { SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER };	/* the journal is the WAL */
+
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+		sqlite3_file *f = NULL;
+		int n = 0;
+
+		if (sqlite3_file_control(db->h, "main", ops[i], &f) == SQLITE_OK && f && f->pMethods &&
+		    f->pMethods->xFileControl(f, SQLITE_FCNTL_LAST_ERRNO, &n) == SQLITE_OK && n)
+			return n;
+	}
+	return sqlite3_system_errno(db->h);
+}
+
 static int sql_err(struct db *db, int rc, struct err *e)
 {
-	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db->h) == ENOSPC)
-		rc = SQLITE_FULL;
-	if ((rc & 0xff) == SQLITE_IOERR && sqlite3_system_errno(db->h) == EROFS)
-		rc = SQLITE_READONLY;
-	if ((rc & 0xff) == SQLITE_FULL)
+	int why = (rc & 0xff) == SQLITE_IOERR ? file_errno(db) : 0;
+
+	if (why == ENOSPC || why == EDQUOT || (rc & 0xff) == SQLITE_FULL)
 		return err_set(e, ENOSPC, "the disk that holds the store is full");
-	return err_set(e, sql_errno(rc), "state: %s", sqlite3_errmsg(db->h));
+	if (why == EROFS || (rc & 0xff) == SQLITE_READONLY)
+		return err_set(e, EROFS, "the disk that holds the store is read-only");
+	return err_set(e, sql_errno(rc), "state: %s%s%s", sqlite3_errmsg(db->h), why ? ": " : "", why ? strerror(why) : "");
 }
 
 static int db_exec(struct db *db, const char *sql, struct err *e)

@@ -98,13 +98,20 @@ static int asked_address(struct call *c, int64_t network, uint32_t net, unsigned
 	return rc ? (rc < 0 ? rc : 0) : err_set(e, EBUSY, "the address %s is taken", address);
 }
 
-static void new_mac(char ret[18])
+/* OpenStack's prefix leaves 24 bits: among 10,000 ports two would be alike almost certainly. */
+static int new_mac(struct call *c, char ret[18], struct err *e)
 {
-	unsigned char b[3];
+	for (int tries = 0; tries < 1000; tries++) {
+		unsigned char b[3];
 
-	while (getrandom(b, sizeof b, 0) != sizeof b)
-		;
-	snprintf(ret, 18, "fa:16:3e:%02x:%02x:%02x", b[0], b[1], b[2]);
+		while (getrandom(b, sizeof b, 0) != sizeof b)
+			;
+		snprintf(ret, 18, "fa:16:3e:%02x:%02x:%02x", b[0], b[1], b[2]);
+		int rc = port_mac_free(c->db, ret, e);
+		if (rc)
+			return rc < 0 ? rc : 0;
+	}
+	return err_set(e, ENOSPC, "no MAC address is free");
 }
 
 int port_allocate(struct call *c, const struct obj *network, const struct obj *server, int nic, const char *address, struct err *e)
@@ -134,7 +141,8 @@ int port_allocate(struct call *c, const struct obj *network, const struct obj *s
 		snprintf(name, sizeof name, "%.36s-%d", server->row.uuid, nic);
 	if (rc < 0 || obj_make(c, &port_kind, network, name, "ACTIVE", &port, e) < 0)
 		return -e->code;
-	new_mac(mac);
+	if (new_mac(c, mac, e) < 0)
+		return -e->code;
 	return port_set(c->db, port.row.id, network->row.id, subnet.row.id, server->row.id, nic, mac, ip, e);
 }
 

@@ -18,7 +18,7 @@ found() {
 }
 
 # ---- what it takes and says
-like "--help explains" "$("$CIRRUSFS" fsck --help)" "usage: cirrusfs fsck*--repair*--data*exit status*"
+like "--help explains" "$("$CIRRUSFS" fsck --help)" "usage: cirrusfs fsck*--repair*--data*lost+found*"
 is "a mistake is told" "$("$CIRRUSFS" fsck --mend "$WORK" > /dev/null 2>&1; echo $?)" 2
 like "no store" "$(fsck)" "cirrusfs: open the store '$STORE': No such file or directory
 -> 2"
