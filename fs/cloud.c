@@ -362,6 +362,34 @@ static int health(struct fs *fs, FILE *out, struct err *e)
 	return 0;
 }
 
+/* ---- room for deletions: a file of nothing, given up when the disk is full */
+
+#define RESERVE (4 << 20)
+
+static bool make_room(struct fs *fs)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/reserve", fs->store) >= (int)sizeof path || unlink(path) < 0)
+		return false;
+	log_warn("the disk that holds the store is full; its reserve is given up for deletions");
+	return true;
+}
+
+void cloud_keep_reserve(struct cloud *c)
+{
+	char path[PATH_MAX];
+	struct statvfs fs;
+	struct stat st;
+
+	if (snprintf(path, sizeof path, "%s/reserve", c->fs.store) >= (int)sizeof path || (stat(path, &st) == 0 && st.st_size == RESERVE) ||
+	    statvfs(c->fs.store, &fs) < 0 || fs.f_bavail * fs.f_frsize < 8 * RESERVE)
+		return;
+	AUTO(close) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0 && posix_fallocate(fd, 0, RESERVE) != 0)
+		unlink(path);
+}
+
 int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 {
 	AUTO(cloud_close) struct cloud *c = calloc(1, sizeof *c);
@@ -384,6 +412,7 @@ int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 	fs_init(c);
 	c->fs.health = health;
 	c->fs.metrics = metrics_show;
+	c->fs.make_room = make_room;
 	if (sessions_init(&c->fs, e) < 0 || scratch_init(&c->fs, e) < 0 || waits_init(&c->fs, e) < 0 ||
 	    state_open(state, create, &c->fs.state, e) < 0 || (create && fill(c, e) < 0) || store_hash(c, e) < 0 ||
 	    store_secret(c, e) < 0)
@@ -396,6 +425,7 @@ int cloud_start(struct cloud *c, struct err *e)
 {
 	bool restarted = cloud_restarted(c);
 
+	cloud_keep_reserve(c);
 	if (make_run(c, e) < 0 || notify_start(&c->fs, e) < 0)
 		return -e->code;
 	/* noted only once what follows from it is in the state */

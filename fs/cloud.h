@@ -50,6 +50,8 @@ void cloud_close(struct cloud *c);
 /* From here the log goes to STORE/log. */
 void cloud_log(struct cloud *c);
 
+/* Makes it, where there is room for it. */
+void cloud_keep_reserve(struct cloud *c);
 /* Nobody mounted the store since the machine was started: what the kernel and /run held for it is gone. */
 bool cloud_restarted(const struct cloud *c);
 

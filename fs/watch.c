@@ -127,6 +127,7 @@ static void look(struct watch *w, bool counts)
 	int rc = check_all(&k, &e);
 
 	look_at_store(w, &r.left);
+	cloud_keep_reserve(w->cloud);
 	if (rc == 0 && r.seen.n && pause_ms(w, AGAIN_MS)) {
 		k.only = &r.seen;
 		k.mend = true;

@@ -64,6 +64,17 @@ void call_announce(struct call *c)
 	c->n_changes = 0;
 }
 
+void call_anew(struct call *c)
+{
+	if (c->tx.open)
+		tx_rollback(&c->tx);
+	else if (c->db && c->db != c->tx.db)
+		db_done(c->db);
+	c->db = NULL;
+	tasks_forget(c, 0, 0);
+	c->n_changes = c->n_cancel = 0;
+}
+
 void call_end(struct call *c)
 {
 	if (!c->fs)

@@ -34,7 +34,7 @@ int name_make(struct call *c, struct node dir, const char *name, struct node *ma
 	return rc;
 }
 
-static int remove_object(struct call *c, struct node dir, struct node n, struct err *e)
+static int remove_once(struct call *c, struct node dir, struct node n, struct err *e)
 {
 	struct obj o;
 	int rc;
@@ -47,6 +47,18 @@ static int remove_object(struct call *c, struct node dir, struct node n, struct 
 	if (rc == 0)
 		rc = obj_delete(c, &o, e);
 	return rc < 0 ? rc : call_commit(c, e);
+}
+
+/* On a full disk deletions alone go on: what they need is little, what they free may be much. */
+static int remove_object(struct call *c, struct node dir, struct node n, struct err *e)
+{
+	int rc = remove_once(c, dir, n, e);
+
+	if (rc != -ENOSPC || !c->fs->make_room || !c->fs->make_room(c->fs))
+		return rc;
+	call_anew(c);
+	*e = (struct err){ 0 };
+	return remove_once(c, dir, n, e);
 }
 
 int name_rmdir(struct call *c, struct node dir, const char *name, struct err *e)

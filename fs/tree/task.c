@@ -527,6 +527,8 @@ static int64_t next_look(const struct job *j, const struct task *t)
 
 static int64_t failed_deletion(struct fs *fs, struct job *j, const struct err *why)
 {
+	if (why->code == ENOSPC && fs->make_room)
+		fs->make_room(fs);
 	note_delete_error(fs, j, why);
 	j->tries++;
 	return mono_us() + (int64_t)(j->tries < 6 ? 1 << j->tries : 60) * 1000000;

@@ -244,6 +244,8 @@ int call_begin(struct fs *fs, struct call *c, struct err *e);
 int call_write(struct call *c, struct err *e);
 int call_commit(struct call *c, struct err *e);
 void call_announce(struct call *c);
+/* What was begun is undone, and call_write may begin again. */
+void call_anew(struct call *c);
 void call_end(struct call *c);
 static inline void auto_call_end(struct call *c)
 {
@@ -361,6 +363,7 @@ struct fs {
 	void *cloud;			/* what the kinds share: fs/cloud.h */
 	int (*health)(struct fs *fs, FILE *out, struct err *e);	/* a line per fault the kinds know of */
 	int (*metrics)(struct call *c, FILE *out, struct err *e);
+	bool (*make_room)(struct fs *fs);	/* the disk is full and something is to be deleted: true, there is a little room now */
 	const struct file *root_files;	/* version, metrics ... beyond the machine's own */
 	unsigned workers;
 	unsigned task_timeout_s;
