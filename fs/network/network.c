@@ -349,6 +349,9 @@ int network_faults(struct cloud *cl, int64_t network, net_fault_fn *fn, void *ar
 	if (rc == 0)
 		rc = net_faults(&p.spec, fn, arg, e);
 	plan_free(&p);
+	struct err deaf = { 0 };
+	if (rc == 0 && cl->http && imds_listening(cl, network, &deaf) < 0)
+		fn(arg, deaf.msg, false);
 	return rc;
 }
 

@@ -57,6 +57,21 @@ static void lines_are_taken(void)
 	CHECK_INT(c.task_timeout, 600);
 }
 
+static void booleans_have_several_words(void)
+{
+	static const struct { const char *line; bool want; } taken[] = { { "resume-guests = true", true }, { "resume-guests = no", false },
+		{ "resume-guests = on", true }, { "resume-guests=0", false } };
+	static const char *const bad[] = { "resume-guests = ", "resume-guests = maybe", "resume-guests = true false", "resume-guests = truetruetrue" };
+
+	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+		CHECK_INT(read_text(taken[i].line), 0);
+		CHECK_INT(c.resume_guests, taken[i].want);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		if (read_text(bad[i]) != -EINVAL)
+			CHECK_FAIL("taken: %s", bad[i]);
+}
+
 static void a_refusal_names_file_and_line(void)
 {
 	char want[200];
@@ -141,6 +156,7 @@ int main(void)
 	RUN(no_file_is_the_defaults);
 	RUN(a_directory_is_no_file);
 	RUN(lines_are_taken);
+	RUN(booleans_have_several_words);
 	RUN(a_refusal_names_file_and_line);
 	RUN(bad_values_are_refused);
 	RUN(the_example_is_all_defaults);

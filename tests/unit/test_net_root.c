@@ -848,6 +848,78 @@ static void taps_are_deleted_wherever_they_are(void)
 	CHECK_STR(e_.msg, "there is no tap t-lost");
 }
 
+/* Like a qemu with two NICs: the second one's tap goes, and comes back through the same descriptor. */
+static void a_process_is_given_its_deleted_tap_back(void)
+{
+	static const char *const taps[] = { "t-back0", "t-back1" };
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	char frame[2048];
+	int fds[2];
+
+	for (int i = 0; i < 2; i++) {
+		CHECK_OK(tap_create(taps[i], "nobody", 1450, &e_));
+		fds[i] = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+		snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", taps[i]);
+		CHECK_INT(ioctl(fds[i], TUNSETIFF, &ifr), 0);
+	}
+	pid_t pid = fork();	/* one that has these two and no others */
+	if (pid == 0) {
+		for (int fd = 3; fd < 1024; fd++)
+			if (fd != fds[0] && fd != fds[1])
+				close(fd);
+		pause();
+		_exit(0);
+	}
+	while (sh("ls /proc/%d/fd | wc -l | grep -qx 5", pid) != 0)
+		usleep(10000);
+	e_ = (struct err){ 0 };
+	CHECK_INT(tap_restore(taps[1], "nobody", 1450, pid, 1, 2, &e_), -ENOENT);	/* it has it */
+	CHECK_INT(sh("ip link del %s", taps[1]), 0);
+	CHECK(read(fds[1], frame, sizeof frame) < 0 && errno == EBADFD);
+	e_ = (struct err){ 0 };
+	CHECK_INT(tap_restore(taps[1], "nobody", 1450, pid, 1, 3, &e_), -ENOENT);	/* another machine than thought */
+	CHECK_OK(tap_restore(taps[1], "nobody", 1450, pid, 1, 2, &e_));
+	CHECK(read(fds[1], frame, sizeof frame) < 0 && errno == EAGAIN);
+	CHECK_OK(tap_plug(lan.netns, taps[1], "fa:16:3e:00:00:99", NULL, &e_));
+	CHECK_INT(tap_plugged(lan.netns, taps[1]), 1);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	for (int i = 0; i < 2; i++) {
+		close(fds[i]);
+		CHECK_OK(tap_delete(lan.netns, taps[i], &e_));
+	}
+}
+
+struct tally {
+	int namespaces, links, dns, tables;
+};
+
+static void tally(void *arg, const struct net_found *f)
+{
+	struct tally *t = arg;
+
+	t->namespaces += f->what == NET_NAMESPACE;
+	t->links += f->what == NET_LINK && strcmp(f->name, "cfstestvzz") == 0 && !*f->netns;
+	t->dns += f->what == NET_DNS_DIR;
+	t->tables += f->what == NET_TABLE;
+}
+
+static void what_stands_under_a_name_is_listed(void)
+{
+	const struct net_names names = { "cfstestn", "cfstestv", "cfstest", "/nonexistent" };
+	struct tally t = { 0 };
+
+	CHECK_INT(sh("ip link add cfstestvzz type veth peer name stray && mkdir -p /run/cirrusfs-dns/cfstestn77 && ip netns add cfstestn77"), 0);
+	CHECK_OK(net_list(&names, tally, &t, &e_));
+	CHECK_INT(t.links, 1);
+	CHECK_INT(t.tables, 1);
+	CHECK_INT(t.namespaces, 3);
+	CHECK_INT(t.dns, 3);
+	CHECK_OK(net_link_delete("cfstestvzz", &e_));
+	CHECK_OK(net_link_delete("cfstestvzz", &e_));
+	CHECK_INT(sh("ip netns del cfstestn77; rmdir /run/cirrusfs-dns/cfstestn77; ip link show cfstestvzz"), 1);
+}
+
 static void nothing_is_left(void)
 {
 	static char after[sizeof said];
@@ -920,6 +992,8 @@ static int tests(void)
 	RUN(a_file_instead_of_a_namespace_is_a_namespace_missing);
 	RUN(many_come_up_at_once);
 	RUN(taps_are_deleted_wherever_they_are);
+	RUN(a_process_is_given_its_deleted_tap_back);
+	RUN(what_stands_under_a_name_is_listed);
 	RUN(nothing_is_left);
 	return DONE();
 }
