@@ -14,7 +14,7 @@ reboot() {
 	until ! ps -eo stat=,comm= | grep -qE '^[^Z].*(qemu|dnsmasq)'; do sleep 0.1; done
 	for ns in $(ls /run/netns); do umount "/run/netns/$ns"; done
 	nft flush ruleset
-	ip -o link 2> /dev/null | sed -n 's/^[0-9]*: \(cfs[^:@]*\)[:@].*/\1/p' | while read -r link; do ip link del "$link"; done
+	ip -o link 2> /dev/null | sed -n 's/^[0-9]*: \(cfs[^:@]*\)[:@].*/\1/p' | while read -r link; do ip link del "$link" 2> /dev/null; done
 	umount -l /run/netns 2> /dev/null
 	umount -l /run/cirrusfs/*/store 2> /dev/null
 	mount -t tmpfs tmpfs /run
