@@ -20,7 +20,7 @@ static const struct key {
 	{ "guest-user", K_TEXT, AT(guest_user), "libvirt-qemu", NULL, 0, 0, "the user guests run as; to use KVM it must be able to open /dev/kvm (group `kvm`)" },
 	{ "uplink", K_TEXT, AT(uplink), "", NULL, 0, 0, "interface by which guests reach the outside; empty: the host's routes decide" },
 	{ "external-cidr", K_TEXT, AT(external_cidr), "", NULL, 0, 0, "addresses of an external network" },
-	{ "workers", K_INT, AT(workers), "8", NULL, 1, 256, "threads that carry out tasks" },
+	{ "workers", K_INT, AT(workers), "8", NULL, 1, 256, "tasks carried out at once on one host, and of each kind that needs no host" },
 	{ "task-timeout", K_INT, AT(task_timeout), "600", NULL, 1, 86400, "seconds until a task that does not end has failed" },
 	{ "stop-timeout", K_INT, AT(stop_timeout), "60", NULL, 1, 3600, "seconds a guest has to power off by ACPI before it is ended" },
 	{ "check-interval", K_INT, AT(check_interval), "30", NULL, 1, 86400, "seconds between two looks for drift: what the state says against what there is" },
