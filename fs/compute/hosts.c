@@ -67,8 +67,15 @@ static int64_t mono_ms(void)
 
 static void add_note(struct conn *cn, int64_t server, const char *why, unsigned later_ms)
 {
+	struct note *known = NULL;
+
 	pthread_mutex_lock(&cn->cloud->hosts->lock);
-	if (cn->n < EVENTS) {
+	for (unsigned i = 0; i < cn->n && !later_ms && !known; i++)	/* a domain that starts says so three times: it is looked at once */
+		if (cn->notes[i].server == server && !cn->notes[i].at)
+			known = &cn->notes[i];
+	if (known) {
+		snprintf(known->why, sizeof known->why, "%s", why ? why : "");
+	} else if (cn->n < EVENTS) {
 		struct note *note = &cn->notes[cn->n++];
 
 		*note = (struct note){ .server = server, .at = later_ms ? mono_ms() + later_ms : 0 };

@@ -87,4 +87,12 @@ one=$(median < "$WORK/w")
 line "a durable write, beside a FULL commit and its FUSE requests" "$one" us "$(echo "$(median < "$WORK/c") $(median < "$WORK/m")" | awk '{ print $1 + $2 }')"
 for i in 1 2 3; do "$BENCH/probe" write 300 s{1..10}/description; done > "$WORK/t"
 line "ten writers in ten directories, each write, beside one writer" "$(median < "$WORK/t")" us "$one"
+
+# ---- all of them deleted
+sed 's/^create \([^ ]*\).*/delete \1/' "$WORK/lines" > "$WORK/deletes"
+t=$(micros bash -c "cat $WORK/deletes > ctl")
+line "delete lines, $N in bulk" "$((N * 1000000 / t))" 1/s
+w=$(micros cat wait)
+line "delete to gone, $N simulated" "$(awk -v n="$N" -v t="$((t + w))" 'BEGIN { printf "%.0f", n * 1e6 / t }')" 1/s
+line "memory after deleting all" "$(rss)" KiB
 cd /

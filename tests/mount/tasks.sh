@@ -76,6 +76,25 @@ works "a hundred deletions in one write" cp "$WORK/deletes" servers/ctl
 works "all gone" timeout 20 cat servers/wait
 is "usage is exact again" "$(cat usage/instances usage/cores usage/ram usage/ports | xargs)" "1 1 512 1"
 
+# fifty by ten shells at once, deleted by ten at once while they are being built
+shells=
+for s in $(seq 10); do
+	(for i in $(seq 5); do put "create fifty$s-$i flavor=m1.tiny image=tiny network=lan host=sim" servers/ctl || echo "$s-$i"; done) > "$WORK/shell$s" 2>&1 &
+	shells="$shells $!"
+done
+wait $shells
+is "fifty created by ten shells: all accepted" "$(cat "$WORK"/shell*)$(ls servers | grep -c fifty)" 50
+shells=
+for s in $(seq 10); do
+	(for i in $(seq 5); do rmdir "servers/fifty$s-$i" || echo "$s-$i"; done) > "$WORK/shell$s" 2>&1 &
+	shells="$shells $!"
+done
+wait $shells
+is "and deleted by ten: accepted, the names free" "$(cat "$WORK"/shell*)$(ls servers | grep -c fifty)" 0
+works "all gone" timeout 60 cat servers/wait
+is "nothing of them is counted" "$(cat usage/instances usage/cores usage/ram usage/ports | xargs)" "1 1 512 1"
+is "tasks has no line left" "$(cat tasks)" "$(printf 'path\tverb\tstep\tstate\tage\tleft\ttries\tuser\trequest\twaits-for')"
+
 # a task that fails
 mkdir images/late
 put "md5:$(printf %032d 0)" images/late/hash
