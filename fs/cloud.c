@@ -449,8 +449,10 @@ bool cloud_stop(struct cloud *c)
 	images_stop(c);
 	if (!consoles_stop(c))
 		return false;
+	c->stopping = true;
 	pthread_join(c->networks, NULL);
-	hosts_stop(c);
+	if (!hosts_stop(c))
+		return false;
 	imds_stop(c);
 	notify_stop(&c->fs);
 	drop_run(c);

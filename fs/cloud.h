@@ -26,6 +26,7 @@ struct cloud {
 	struct consoles *consoles;	/* guests' serial ports that are being read */
 	struct fetcher *fetcher;	/* of images */
 	pthread_t networks;	/* brings them up at start */
+	bool stopping;		/* ... and stops doing so */
 	struct watch *watch;	/* looks for drift (fs/check.h) */
 };
 

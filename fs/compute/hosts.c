@@ -572,27 +572,28 @@ int hosts_start(struct cloud *cl, struct err *e)
 	return 0;
 }
 
-/* Those that hang in a hypervisor's call are left to end with the process. */
-void hosts_stop(struct cloud *cl)
+bool hosts_stop(struct cloud *cl)
 {
 	struct hosts *hs = cl->hosts;
+	struct timespec until;
+	bool all = true;
 
 	if (!hs)
-		return;
+		return true;
 	pthread_mutex_lock(&hs->lock);
 	for (struct conn *cn = hs->first; cn; cn = cn->next) {
 		cn->stop = true;
 		pthread_cond_signal(&cn->more);
 	}
 	pthread_mutex_unlock(&hs->lock);
-	for (struct conn *cn = hs->first; cn; cn = cn->next) {
-		struct timespec until;
-
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += 3;
-		if (pthread_clockjoin_np(cn->thread, NULL, CLOCK_MONOTONIC, &until) == 0 && cn->h)
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += 3;
+	for (struct conn *cn = hs->first; cn; cn = cn->next)
+		if (pthread_clockjoin_np(cn->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+			all = false;	/* it hangs in a hypervisor's call, and ends with the process */
+		else if (cn->h)
 			hyper_close(cn->h);
-	}
+	return all;
 }
 
 void hosts_health(struct cloud *cl, FILE *out)

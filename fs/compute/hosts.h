@@ -5,7 +5,8 @@
 #include "../cloud.h"
 
 int hosts_start(struct cloud *c, struct err *e);
-void hosts_stop(struct cloud *c);
+/* False: one hangs in a call and goes on using all of this. */
+bool hosts_stop(struct cloud *c);
 /* A host was created or is gone. */
 void hosts_changed(struct cloud *c);
 /* Its connection, good until hosts_stop.  EHOSTDOWN and why; 1: it is being made (look again soon). */

@@ -545,10 +545,10 @@ void *networks_start(void *arg)
 		return NULL;
 	call_end(&c);
 	c = (struct call){ 0 };
-	for (size_t i = 0; i < ids->n; i++)
+	for (size_t i = 0; i < ids->n && !cl->stopping; i++)
 		if (network_up(cl, ids->v[i], &e) < 0)
 			log_error("network %ld: %s", (long)ids->v[i], e.msg);
-	if (network_host_table(cl, &e) < 0)
+	if (!cl->stopping && network_host_table(cl, &e) < 0)
 		log_error("%s", e.msg);
 	return NULL;
 }
