@@ -138,4 +138,31 @@ echo 'colour = blue' >> "$STORE/config"
 no "$CIRRUSFS" doctor "$STORE"
 like "settings that are wrong" "$status $(cat "$WORK/said")" "2 cirrusfs: *colour*"
 is "after all of it nothing is left" "$(sysctl -qw net.ipv4.ip_forward=0; world | diff "$WORK/before" -)" ""
+
+# and what it says of a firewall is true: a network of the cloud, and a server in the world outside
+cp "$WORK/config" "$STORE/config"
+cloud_up
+echo 'create lan cidr=10.0.0.0/24' > "$CLOUD/tenants/admin/networks/ctl"
+cat "$CLOUD/tenants/admin/networks/lan/wait" > /dev/null
+ns=$(cat "$CLOUD/tenants/admin/networks/lan/netns")
+ip netns add world
+ip link add up0 type veth peer name eth0 netns world
+ip addr add 192.0.2.254/24 dev up0 && ip link set up0 up
+ip -n world addr add 192.0.2.1/24 dev eth0 && ip -n world link set eth0 up && ip -n world link set lo up
+echo hello > "$WORK/index.html"
+ip netns exec world python3 -m http.server -d "$WORK" 80 > /dev/null 2>&1 &
+ask() { ip netns exec "$ns" curl -s -m "$1" http://192.0.2.1/; }
+until_true 60 ask 5
+is "a network reaches the world" "$(ask 20)" hello
+nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'
+is "with such a firewall it does not" "$(ask 2)" ""
+doctor
+line firewall | sed 's/.*let them pass: //' > "$WORK/mend"
+sh -e "$WORK/mend"
+is "with what doctor says it does" "$(ask 20)" hello
+doctor
+like "and doctor finds it well, beside a cloud that is mounted" "$(line firewall)" "ok	*"
+nft flush table ip filter
+is "nothing of the cloud was touched" "$(cat "$CLOUD/health")" ok
+cloud_down
 finish
