@@ -48,8 +48,12 @@ static void put_exits(FILE *out, const char *exits)
 	fputs("\n## Exit status\n\n| status | |\n| --- | --- |\n| 0 | all went well |\n", out);
 	if (!exits)
 		exits = "1|it failed; the sentence on standard error says why\n2|it was called wrongly\n";
-	for (const char *s = exits; *s; s += strcspn(s, "\n") + 1)
-		fprintf(out, "| %.*s |\n", (int)strcspn(s, "\n"), s);
+	for (const char *s = exits; *s; s += strspn(s, "\n")) {
+		size_t n = strcspn(s, "\n");
+
+		fprintf(out, "| %.*s |\n", (int)n, s);
+		s += n;
+	}
 }
 
 static void put_see_also(FILE *out, const char *but)

@@ -163,7 +163,7 @@ static void line_of(struct page *p, const char *line, size_t n)
 		p->fenced = !p->fenced;
 	else if (!n)
 		p->at = p->at == IN_TEXT ? AFTER_TEXT : p->at;
-	else if (line[0] == '#')
+	else if (line[0] == '#' && line[strspn(line, "#")] == ' ')
 		heading(p, line, n);
 	else if (line[0] == '|')
 		row(p, line, n);
@@ -223,15 +223,16 @@ void plain_text(FILE *out, const char *markdown)
 {
 	size_t column = 0;
 
-	for (const char *line = markdown; *line; line += strcspn(line, "\n") + 1) {
+	for (const char *line = markdown, *next; *line; line = next) {
 		size_t n = strcspn(line, "\n");
 
+		next = line + n + (line[n] == '\n');
 		if (!n || strncmp(line, "    ", 4) == 0) {
 			fprintf(out, "%s%.*s\n", column ? "\n" : "", (int)n, line);
 			column = 0;
 			continue;
 		}
-		for (const char *w = line, *end = line + n; w < end; ) {
+		for (const char *w = line + strspn(line, " "), *end = line + n; w < end; ) {
 			size_t len = strcspn(w, " \n");
 
 			if (column && column + 1 + len > COLUMNS) {
@@ -240,7 +241,7 @@ void plain_text(FILE *out, const char *markdown)
 			}
 			column += column ? (size_t)(putc(' ', out) == ' ') : 0;
 			column += put_word_of(out, w, len);
-			w += len + 1;
+			w += len + strspn(w + len, " ");
 		}
 	}
 	if (column)
