@@ -23,7 +23,7 @@ static void put_char(FILE *out, char c, bool first, bool code)
 		fputs("\\&", out);
 	if (c == '\\')
 		fputs("\\e", out);
-	else if (c == '-' && code)
+	else if (c == '-')	/* never a hyphen of typography: what is shown is to be copied */
 		fputs("\\-", out);
 	else if (c == '\'' && code)
 		fputs("\\(aq", out);
