@@ -436,7 +436,7 @@ int cloud_start(struct cloud *c, struct err *e)
 	files_settle(&c->fs);
 	if (pthread_create(&c->networks, NULL, networks_start, c) != 0)
 		return err_set(e, EAGAIN, "start a thread: %m");
-	if (hosts_start(c, e) < 0 || images_start(c, e) < 0)
+	if (images_start(c, e) < 0 || hosts_start(c, e) < 0)
 		return -e->code;
 	return tasks_start(&c->fs, e) < 0 ? -e->code : watch_start(c, e);
 }
