@@ -157,6 +157,8 @@ static int engines_start(struct fetcher *f, bool local, struct err *e)
 static void describe(struct fetch *x, struct fetch_state *ret)
 {
 	*ret = (struct fetch_state){ .whole = x->status == FETCH_WHOLE, .have = x->have, .total = x->total, .tries = x->tries };
+	if (x->status == FETCH_WAITING)
+		snprintf(ret->trouble, sizeof ret->trouble, "%.127s", x->why.msg);
 }
 
 static int join(struct fetcher *f, const char *url, int64_t who, struct fetch_state *ret, struct err *e)
@@ -424,6 +426,7 @@ void fetch_again(struct fetcher *f, struct fetch *x, const struct err *why, unsi
 	log_info("%s: once more in %ld ms, after %ld bytes: %s", x->name, (long)pause, (long)x->have, why->msg);
 	part_close(x);
 	pthread_mutex_lock(&f->lock);
+	x->why = *why;
 	x->due = now + pause < x->deadline ? now + pause : x->deadline;
 	x->status = FETCH_WAITING;
 	pthread_mutex_unlock(&f->lock);

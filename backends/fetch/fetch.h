@@ -33,6 +33,7 @@ struct fetch_state {
 	bool whole;
 	int64_t have, total;	/* bytes; total -1: not known */
 	unsigned tries;		/* connections so far */
+	char trouble[128];	/* why the last one ended, while the next is waited for; "" */
 };
 
 /* Nothing is fetched before it is asked for.  EINVAL: dirs or hosts cannot be understood. */

@@ -192,6 +192,12 @@ int image_step_fetch(struct task *t, struct err *e)
 	int percent = st.total > 0 ? (int)(st.have * 99 / st.total) : 0;
 	if (percent != t->obj.row.progress)
 		task_progress(t, percent);
+	if (*st.trouble)
+		task_waits(t, "%s", st.trouble);
+	else if (st.total >= 0)
+		task_waits(t, "%ld of %ld bytes", (long)st.have, (long)st.total);
+	else
+		task_waits(t, "%ld bytes", (long)st.have);
 	t->patient = true;	/* backends/fetch ends what stalls, and all after import-timeout */
 	t->again_ms = 1000;
 	return 1;
