@@ -1,8 +1,6 @@
 /* What a server, a user or a disk says about downloads, of any bytes: a URL is taken or refused with a sentence, what is shown of it holds no
  * password; Content-Range and notes are understood exactly or not at all; the administrator's list of hosts too.
- * clang-14 -g -O1 -std=gnu17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -o /tmp/fuzz_fetch \
- *	tests/fuzz/fuzz_fetch.c backends/fetch/place.c backends/fetch/note.c backends/base/err.c -lcurl
- * /tmp/fuzz_fetch -runs=1000000 -max_len=300 */
+ * make fuzz FUZZ=fuzz_fetch; options: -max_len=300 */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
