@@ -1,8 +1,6 @@
 /* What a guest asks of the metadata service: any method and path has an answer, the same when it is asked again, and what a directory lists is
  * there.  The first byte chooses the guest, the second the method.
- * clang-14 -g -O1 -std=gnu17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -o /tmp/fuzz_imds tests/fuzz/fuzz_imds.c fs/compute/imds.c \
- *	build/libcirrusfs.a $(pkg-config --libs sqlite3 jansson libcrypto)
- * /tmp/fuzz_imds -runs=1000000 -max_len=128 -dict=tests/fuzz/imds.dict */
+ * make fuzz FUZZ=fuzz_imds; options: -max_len=128 -dict=tests/fuzz/imds.dict */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
