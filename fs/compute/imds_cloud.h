@@ -4,8 +4,13 @@
 #include "../cloud.h"
 #include "imds.h"
 
-/* Its facts as they are now; imds_free. */
-int imds_load(struct call *c, const struct obj *server, struct imds *ret, struct err *e);
+/* Its facts as they are now, for imds_done.  Kept until anything changes anywhere, since who looks at one file of the tree looks at more. */
+int imds_load(struct call *c, const struct obj *server, const struct imds **ret, struct err *e);
+void imds_done(const struct imds *m);
+static inline void auto_imds_done(const struct imds **m)
+{
+	imds_done(*m);
+}
 /* servers/S/imds/ */
 extern const struct subtree imds_tree;
 /* A line of imds/log: what its guest asked for and was answered. */

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include "../../backends/block/iso.h"
 #include "../../backends/state/cloud.h"
 #include "../network/network.h"
+#include "../tree/notify.h"
 #include "../tree/value.h"
 #include "server.h"
 
@@ -133,25 +136,94 @@ static int fill_refs(struct call *c, const struct obj *o, struct imds *m, struct
 	return 0;
 }
 
-int imds_load(struct call *c, const struct obj *o, struct imds *ret, struct err *e)
+static int load(struct call *c, const struct obj *o, struct imds *m, struct err *e)
 {
-	AUTO(imds_free) struct imds m = { .server = o->row.id };
-	struct load l = { c, &m, e, 0 };
+	struct load l = { c, m, e, 0 };
 
-	memcpy(m.uuid, o->row.uuid, sizeof m.uuid);
-	snprintf(m.name, sizeof m.name, "%s", o->row.name);
-	host_name(o->row.name, o->row.uuid, m.hostname);
-	if (fill_refs(c, o, &m, e) < 0 || fill_user_data(c, o, &m, e) < 0 || fill_seed(c, &m, e) < 0 ||
-	    obj_text(c, o, "key_name", &m.key_name, e) < 0 || obj_text(c, o, "key_data", &m.key_data, e) < 0 ||
-	    obj_text(c, o, "password", &m.password, e) < 0 ||
+	m->server = o->row.id;
+	memcpy(m->uuid, o->row.uuid, sizeof m->uuid);
+	snprintf(m->name, sizeof m->name, "%s", o->row.name);
+	host_name(o->row.name, o->row.uuid, m->hostname);
+	if (fill_refs(c, o, m, e) < 0 || fill_user_data(c, o, m, e) < 0 || fill_seed(c, m, e) < 0 ||
+	    obj_text(c, o, "key_name", &m->key_name, e) < 0 || obj_text(c, o, "key_data", &m->key_data, e) < 0 ||
+	    obj_text(c, o, "password", &m->password, e) < 0 ||
 	    row_list(c->db, o->row.id, metadata_kind.no, 0, false, add_pair, &l, e) < 0)
 		return -e->code;
 	if (l.rc == 0 && port_list(c->db, o->row.id, 0, add_nic, &l, e) < 0)
 		return -e->code;
-	if (l.rc < 0)
-		return l.rc;
-	*ret = m;
-	m = (struct imds){ 0 };
+	return l.rc;
+}
+
+/* ---- those looked at lately */
+
+struct facts {
+	struct imds m;
+	atomic_int refs;
+};
+
+static struct kept {
+	struct facts *f;
+	const struct fs *fs;
+	int64_t server;
+	uint64_t change;	/* change_all before they were read */
+} kept[32];
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void imds_done(const struct imds *m)
+{
+	struct facts *f = (struct facts *)(uintptr_t)m;
+
+	if (!f || --f->refs)
+		return;
+	imds_free(&f->m);
+	free(f);
+}
+
+static struct facts *kept_get(const struct fs *fs, int64_t server, uint64_t change)
+{
+	struct kept *k = &kept[(uint64_t)server % ARRAY_LEN(kept)];
+	struct facts *f = NULL;
+
+	pthread_mutex_lock(&kept_lock);
+	if (k->f && k->fs == fs && k->server == server && k->change == change) {
+		f = k->f;
+		f->refs++;
+	}
+	pthread_mutex_unlock(&kept_lock);
+	return f;
+}
+
+static void kept_put(const struct fs *fs, int64_t server, uint64_t change, struct facts *f)
+{
+	struct kept *k = &kept[(uint64_t)server % ARRAY_LEN(kept)];
+
+	f->refs++;
+	pthread_mutex_lock(&kept_lock);
+	struct facts *old = k->f;
+	*k = (struct kept){ f, fs, server, change };
+	pthread_mutex_unlock(&kept_lock);
+	if (old)
+		imds_done(&old->m);
+}
+
+int imds_load(struct call *c, const struct obj *o, const struct imds **ret, struct err *e)
+{
+	uint64_t change = change_all();
+	struct facts *f = kept_get(c->fs, o->row.id, change);
+
+	if (!f) {
+		f = calloc(1, sizeof *f);
+		if (!f)
+			return err_set(e, ENOMEM, "%m");
+		f->refs = 1;
+		int rc = load(c, o, &f->m, e);
+		if (rc < 0) {
+			imds_done(&f->m);
+			return rc;
+		}
+		kept_put(c->fs, o->row.id, change, f);
+	}
+	*ret = &f->m;
 	return 0;
 }
 
@@ -159,7 +231,7 @@ int imds_load(struct call *c, const struct obj *o, struct imds *ret, struct err 
 
 static int tree_each(struct call *c, const struct obj *o, unsigned dir, subtree_fn *fn, void *arg, struct err *e)
 {
-	AUTO(imds_free) struct imds m = { 0 };
+	AUTO(imds_done) const struct imds *m = NULL;
 	int rc;
 
 	if (dir == IMDS_TOP && (fn(arg, "log", IMDS_LOG, false) || fn(arg, "log.1", IMDS_LOG_OLD, true)))
@@ -167,17 +239,17 @@ static int tree_each(struct call *c, const struct obj *o, unsigned dir, subtree_
 	/* only these differ from guest to guest */
 	rc = imds_load(c, o, &m, e);
 	if (rc == 0)
-		imds_each(&m, dir, fn, arg);
+		imds_each(m, dir, fn, arg);
 	return rc;
 }
 
 static int tree_show(struct call *c, const struct obj *o, unsigned no, FILE *out, struct err *e)
 {
-	AUTO(imds_free) struct imds m = { 0 };
+	AUTO(imds_done) const struct imds *m = NULL;
 	int rc = imds_load(c, o, &m, e);
 
 	if (rc == 0)
-		imds_put(&m, no, out);
+		imds_put(m, no, out);
 	return rc;
 }
 
@@ -309,14 +381,14 @@ static int burn(void *arg, const char *path, const char *body, size_t len)
 
 int imds_write_drive(struct call *c, const struct obj *o, const char *path, struct err *e)
 {
-	AUTO(imds_free) struct imds m = { 0 };
+	AUTO(imds_done) const struct imds *m = NULL;
 	AUTO(iso_free) struct iso *iso = NULL;
 	int rc = imds_load(c, o, &m, e);
 
 	if (rc == 0)
 		rc = iso_begin(path, "config-2", (long)(o->row.changed / 1000000), &iso, e);
 	struct burn b = { iso, e };
-	if (rc == 0 && (rc = imds_drive(&m, burn, &b)) == -ENOMEM)
+	if (rc == 0 && (rc = imds_drive(m, burn, &b)) == -ENOMEM)
 		rc = err_set(e, ENOMEM, "make the config drive: %m");
 	return rc < 0 ? rc : iso_end(iso, e);
 }

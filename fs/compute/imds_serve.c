@@ -57,12 +57,12 @@ static int set_password(struct call *c, const struct obj *server, const struct h
 
 static int answer_server(struct call *c, const struct obj *o, const struct http_request *rq, struct http_reply *rp, struct err *e)
 {
-	AUTO(imds_free) struct imds m = { 0 };
+	AUTO(imds_done) const struct imds *m = NULL;
 	struct imds_reply r;
 
 	if (imds_load(c, o, &m, e) < 0)
 		return -e->code;
-	imds_answer(&m, rq->method, rq->path, rq->body_len, &r);
+	imds_answer(m, rq->method, rq->path, rq->body_len, &r);
 	*rp = (struct http_reply){ .status = r.status, .type = r.type, .body = r.body, .len = r.len };
 	return r.set_password ? set_password(c, o, rq, rp, e) : 0;
 }
