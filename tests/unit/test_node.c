@@ -8,7 +8,8 @@
 #include "check.h"
 
 static struct err e;
-static struct fs fs = { .kinds = cloud_kinds, .version = "test" };
+static struct cloud cloud;	/* servers show what is made with its secret */
+static struct fs fs = { .kinds = cloud_kinds, .version = "test", .cloud = &cloud };
 static struct call c;
 static char dir[] = "/tmp/test_node.XXXXXX";
 static int64_t tenant, server, host;
