@@ -502,10 +502,11 @@ static int64_t run_lines(struct call *c, struct handle *h, const char *text, siz
 	return durable ? (int64_t)durable : -e->code;
 }
 
-/* A program's buffer that ran full: what it wrote goes on with its next write. */
+/* A program's buffer that ran full: what it wrote goes on with its next write.  Of what is longer than its buffer, stdio writes all whole
+ * blocks at once. */
 static bool is_buffer(size_t len)
 {
-	return len >= 512 && !(len & (len - 1));
+	return len >= 512 && (!(len & (len - 1)) || len % 4096 == 0);
 }
 
 /* Taken: whole lines, at most CTL_MAX bytes; without any newline it is one command, unless a tail waits or the writer's buffer was full
@@ -563,7 +564,7 @@ static int gather(struct call *c, struct handle *h, const char *buf, size_t len,
 	AUTO(free) char *now = NULL;
 	size_t have = 0;
 
-	if (h->gathered_len && (f->flags & F_LIST || (h->gathered[h->gathered_len - 1] != '\n' && is_buffer(h->gathered_len))))
+	if (h->gathered_len && (f->flags & F_LIST || h->goes_on))
 		have = h->gathered_len;
 	else if (!h->written && h->append && f->flags & F_LIST && attr_show(c, h->n, &now, &have, e) < 0)
 		return -e->code;
@@ -591,6 +592,7 @@ static int64_t write_value(struct call *c, struct handle *h, const char *buf, si
 	free(h->gathered);
 	h->gathered = steal_ptr(&all);
 	h->gathered_len = n;
+	h->goes_on = len && buf[len - 1] != '\n' && is_buffer(len);
 	return (int64_t)len;
 }
 

@@ -14,6 +14,7 @@ struct handle {
 	bool writable, truncated, append, written, dirty, killed;
 	char *gathered;		/* of a value: what was taken so far */
 	size_t gathered_len;
+	bool goes_on;		/* the last write was a full buffer: the next one goes on */
 	struct who who;		/* of the thread who_tid, which opened it or wrote to it last */
 	pid_t who_tid;
 	size_t owed;		/* H_CTL: what was not taken of a full buffer; the program writes it next */

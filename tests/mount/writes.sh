@@ -21,6 +21,12 @@ is "... after what is there" "$(cat servers/m/network)" "lan
 lan2"
 works "a value longer than a buffer" bash -c 'echo "$(printf %05000d 7)" > servers/m/description'
 is "... is whole" "$(cat servers/m/description)" "$(printf %05000d 7)"
+for by in 512 1024 4096 57344; do
+	works "a value in buffers of $by bytes" sh -c 'head -c 60000 /dev/zero | tr "\0" "$0" | dd of=servers/m/description bs="$1" iflag=fullblock status=none' x "$by"
+	is "... is whole" "$(wc -c < servers/m/description)" 60001
+done
+works "a value longer than many buffers, by bash" bash -c 'printf "%s\n" "$(printf %060000d 7)" > servers/m/description'
+is "... is whole" "$(cat servers/m/description)" "$(printf %060000d 7)"
 works "each line written to an open value is the value" bash -c 'exec 3> servers/m/description; echo a >&3; echo b >&3'
 is "... the last one stands" "$(cat servers/m/description)" b
 refused "a misspelt file" "EPERM tenants/acme/servers/m/flavour: *no file 'flavour'; there is 'flavor'" put m1.tiny servers/m/flavour
