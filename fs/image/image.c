@@ -131,7 +131,9 @@ static void end_upload(struct fs *fs, int64_t image, bool whole)
 	if (u) {
 		u->broken |= !whole;
 		if (!--u->writers) {
-			if (!u->broken && rename(from, to) < 0)
+			if (u->broken)
+				unlink(from);	/* its open may not have been recorded: no task would do it */
+			else if (rename(from, to) < 0)
 				log_error("keep the upload %s: %m", from);
 			u->image = 0;
 		}
