@@ -89,7 +89,10 @@ static int sql_err(struct db *db, int rc, struct err *e)
 		return err_set(e, ENOSPC, "the disk that holds the store is full");
 	if (why == EROFS || (rc & 0xff) == SQLITE_READONLY)
 		return err_set(e, EROFS, "the disk that holds the store is read-only");
-	return err_set(e, sql_errno(rc), "state: %s%s%s", sqlite3_errmsg(db->h), why ? ": " : "", why ? strerror(why) : "");
+	if ((rc & 0xff) == SQLITE_IOERR)
+		return err_set(e, EIO, "the disk that holds the store fails%s%s; the log of the kernel says why", why ? ": " : "",
+			       why ? strerror(why) : "");
+	return err_set(e, sql_errno(rc), "state: %s", sqlite3_errmsg(db->h));
 }
 
 static int db_exec(struct db *db, const char *sql, struct err *e)

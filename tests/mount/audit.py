@@ -97,16 +97,16 @@ if not busy:
     for id in running:
         if f'c-{id}' not in qemus:
             fault('guest', f'c-{id}', 'does not run and is called RUNNING')
-    both('file', names(f'{store}/images'), [f'{id}.img' for id, in ask("SELECT id FROM object WHERE kind = 5 AND status IN ('active', 'deactivated')")])
+    both('file', [n for n in names(f'{store}/images') if n != 'fetch'] + names(f'{store}/images/fetch'), [f'{id}.img' for id, in ask("SELECT id FROM object WHERE kind = 5 AND status IN ('active', 'deactivated')")])
     networks = ask("SELECT n.id, n.cidr FROM network n JOIN object o ON o.id = n.id WHERE o.status <> 'DRAFT'")
     both('directory of network', names(f'{store}/networks'), [str(id) for id, _ in networks])
     both('namespace', [n for n in names('/run/netns') if n.startswith(f'cfs{hash}')], [f'cfs{hash}n{id}' for id, _ in networks])
     links = re.findall(r'^\d+: ([^:@]*)', said('ip', '-o', 'link'), re.M)
     both('link', [l for l in links if l.startswith(f'cfs{hash[:6]}')], [f'cfs{hash[:6]}v{base36(id)}' for id, _ in networks])
-    both('table', re.findall(r'table (inet cfs\w+)', said('nft', 'list', 'tables')), [f'inet cfs{hash}'] if networks else [])
+    both('table', re.findall(rf'table (inet cfs{hash})', said('nft', 'list', 'tables')), [f'inet cfs{hash}'] if networks else [])
     both('dnsmasq of network', re.findall(rf'--conf-file={store}/networks/(\d+)/', said('pgrep', '-ax', 'dnsmasq')),
          [str(id) for id, cidr in networks if cidr])
-    both("dnsmasq's names of", names('/run/cirrusfs-dns'), [f'cfs{hash}n{id}' for id, cidr in networks if cidr])
+    both("dnsmasq's names of", [n for n in names('/run/cirrusfs-dns') if n.startswith(f'cfs{hash}')], [f'cfs{hash}n{id}' for id, cidr in networks if cidr])
     for id, _ in networks:
         taps = re.findall(rf'^\d+: (cfs{hash[:6]}t\w+)', said('ip', '-n', f'cfs{hash}n{id}', '-o', 'link'), re.M)
         must = [f'cfs{hash[:6]}t{base36(p)}' for p, s in ask('SELECT id, server FROM port WHERE network = ?', id) if s in running]
