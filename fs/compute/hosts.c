@@ -114,8 +114,8 @@ static const char *status_for(const char *status, enum guest_state s)
 	return status;
 }
 
-/* 1: it changed while the hypervisor was asked, so that the answer may be of before.  *again: it is off, and a task is at work on it that
- * may not have seen that. */
+/* 1: it changed while the hypervisor was asked, so that the answer may be of before.  *again: it does not run, and a task is at work
+ * on it that may leave it so: one that died while it was paused for its start tells no more. */
 static int observe(struct cloud *cl, int64_t server, struct hyper *h, const char *why, bool *again, struct err *e)
 {
 	AUTO(call_end) struct call c = { 0 };
@@ -133,7 +133,7 @@ static int observe(struct cloud *cl, int64_t server, struct hyper *h, const char
 	if (hyper_state(h, name, &s, e) < 0 || call_begin(&cl->fs, &c, e) < 0 || obj_by_id(&c, server, &o, e) < 0 || o.row.deleted ||
 	    o.kind != &server_kind || strcmp(o.row.status, "DRAFT") == 0 || obj_text(&c, &o, "power", &power, e) < 0)
 		return -e->code;
-	*again = is_off(s) && task_busy(&cl->fs, server);
+	*again = s != GUEST_RUNNING && task_busy(&cl->fs, server);
 	if (o.row.changed == before && strcmp(power, power_words[s]) == 0 && strcmp(status_for(o.row.status, s), o.row.status) == 0)
 		return 0;
 	if (call_write(&c, e) < 0 || obj_by_id(&c, server, &o, e) < 0)
@@ -143,7 +143,7 @@ static int observe(struct cloud *cl, int64_t server, struct hyper *h, const char
 	struct task_row t = { 0 };
 	bool busy = task_of(c.db, server, &t, e) != 0;
 	task_row_free(&t);
-	*again = busy && is_off(s);
+	*again = busy && s != GUEST_RUNNING;
 	const char *status = busy ? o.row.status : status_for(o.row.status, s);
 	int rc = obj_set_text(&c, &o, "power", power_words[s], e);
 	changed(&c, &o, CH_VALUES);
@@ -405,8 +405,8 @@ static void *keep_host(void *arg)
 			cn->compared = mono_ms();
 		}
 		if (next_note(cn, cn->cloud->cfg.check_interval < 10 ? cn->cloud->cfg.check_interval : 10, &note)) {
-			/* what a task is at work on is looked at again: the guest may have gone just before it ended */
-			if (note.server && server_observe(cn->cloud, note.server, cn->h, note.why))
+			/* what a task is at work on is looked at again: the guest may have gone just before it ended; simulated ones do not */
+			if (note.server && server_observe(cn->cloud, note.server, cn->h, note.why) && !cn->simulated)
 				add_note(cn, note.server, note.why, AGAIN_MS);
 			else if (!note.server && hyper_alive(cn->h, &e) == 0)
 				cn->compared = INT64_MIN / 2;
