@@ -220,7 +220,7 @@ def names_in(d):
     b = os.fsencode(d)
     a, other = b + b'/' + a_name(), b + b'/' + a_name()
     try:
-        some = rnd.choice(os.listdir(b)) if rnd.random() < 0.5 else a_name()
+        some = rnd.choice([n for n in os.listdir(b) if n not in (b'keep', b'sim', b'local')]) if rnd.random() < 0.5 else a_name()
     except (OSError, IndexError):
         some = a_name()
     some = b + b'/' + some
