@@ -7,20 +7,27 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../base/auto.h"
 
 #define TURN 65536	/* bytes read of one console before the others have their turn */
+#define LINGER_MS 10000	/* qemu forgets what it has not read when the connection ends: it stays until then, but no longer */
+#define LOOK_MS 50
 
 struct console {
 	struct console *next;
 	struct sockaddr_un at;
 	int fd;
 	unsigned users;
-	bool ended, asked_out;	/* asked_out: epoll tells when it takes bytes again */
+	int64_t leave;		/* when it is left at the latest, though the guest has not taken all; 0: it has users */
+	bool ended, deaf;	/* deaf: it takes no more, but what it said last is still to be read */
+	bool asked_out;		/* epoll tells when it takes bytes again */
 	uint64_t end;		/* bytes that came so far; the last CONSOLE_RING of them are in ring */
 	size_t queued;
 	char ring[CONSOLE_RING], queue[CONSOLE_QUEUE];
@@ -86,18 +93,20 @@ static bool take(struct consoles *cs, struct console *c)
 
 static void give(struct consoles *cs, struct console *c)
 {
-	while (c->queued && !c->ended) {
+	while (c->queued && !c->ended && !c->deaf) {
 		ssize_t n = send(c->fd, c->queue, c->queued, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno != EAGAIN)
-			end(cs, c);
-		if (n < 0)
+		if (n < 0) {
+			c->deaf = errno != EAGAIN;
 			break;
+		}
 		memmove(c->queue, c->queue + n, c->queued - (size_t)n);
 		c->queued -= (size_t)n;
 	}
+	if (c->deaf)
+		c->queued = 0;
 	if (!c->ended)
 		watch(cs, c, c->queued > 0);
 }
@@ -110,13 +119,60 @@ static bool is_there(const struct consoles *cs, const struct console *c)
 	return false;
 }
 
+static int64_t mono_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void leave(struct consoles *cs, struct console **p)
+{
+	struct console *c = *p;
+
+	*p = c->next;
+	end(cs, c);
+	close(c->fd);
+	free(c);
+}
+
+/* Those without users go once the guest took all they wrote.  True: some stay. */
+static bool leave_some(struct consoles *cs)
+{
+	bool stay = false;
+
+	pthread_mutex_lock(&cs->lock);
+	for (struct console **p = &cs->first; *p; ) {
+		struct console *c = *p;
+		int unread = 0;
+
+		if (c->users) {
+			p = &c->next;
+			continue;
+		}
+		if (c->ended || c->leave <= mono_ms() || (!c->queued && ioctl(c->fd, SIOCOUTQ, &unread) == 0 && !unread)) {
+			leave(cs, p);
+			continue;
+		}
+		stay = true;
+		p = &c->next;
+	}
+	pthread_mutex_unlock(&cs->lock);
+	return stay;
+}
+
 static void *run(void *arg)
 {
 	struct consoles *cs = arg;
 	struct epoll_event ev[16];
+	uint64_t woken;
 
 	while (!__atomic_load_n(&cs->stop, __ATOMIC_ACQUIRE)) {
-		int n = epoll_wait(cs->epoll, ev, ARRAY_LEN(ev), -1);
+		int n = epoll_wait(cs->epoll, ev, ARRAY_LEN(ev), leave_some(cs) ? LOOK_MS : -1);
+
+		if (read(cs->wake, &woken, sizeof woken) < 0 && errno != EAGAIN)
+			break;
 
 		for (int i = 0; i < n; i++) {
 			struct console *c = ev[i].data.ptr;
@@ -169,6 +225,8 @@ void consoles_close(struct consoles *cs)
 	if (write(cs->wake, &one, sizeof one) < 0)
 		return;		/* cannot be: the counter is far from full */
 	pthread_join(cs->thread, NULL);
+	while (cs->first)
+		leave(cs, &cs->first);
 	close(cs->wake);
 	close(cs->epoll);
 	pthread_mutex_destroy(&cs->lock);
@@ -179,16 +237,13 @@ void consoles_close(struct consoles *cs)
 
 static void drop(struct consoles *cs, struct console *c)
 {
+	uint64_t one = 1;
+
 	if (--c->users)
 		return;
-	for (struct console **p = &cs->first; *p; p = &(*p)->next)
-		if (*p == c) {
-			*p = c->next;
-			break;
-		}
-	end(cs, c);
-	close(c->fd);
-	free(c);
+	c->leave = mono_ms() + LINGER_MS;
+	if (write(cs->wake, &one, sizeof one) < 0)
+		c->leave = 0;	/* cannot be: the counter is far from full */
 }
 
 static int dial(struct consoles *cs, const struct sockaddr_un *at, struct console **ret, struct err *e)
@@ -206,7 +261,8 @@ static int dial(struct consoles *cs, const struct sockaddr_un *at, struct consol
 	}
 	c->at = *at;
 	c->users = 0;
-	c->ended = c->asked_out = false;
+	c->ended = c->deaf = c->asked_out = false;
+	c->leave = 0;
 	c->end = c->queued = 0;
 	c->fd = steal_fd(&fd);
 	c->next = cs->first;
@@ -233,6 +289,7 @@ int console_open(struct consoles *cs, const char *socket_path, struct console_us
 		rc = dial(cs, &at, &c, e);
 	if (rc == 0) {
 		c->users++;
+		c->leave = 0;
 		*u = (struct console_user){ cs, c, c->end };
 	}
 	pthread_mutex_unlock(&cs->lock);
@@ -290,12 +347,12 @@ int64_t console_write(struct console_user *u, const char *buf, size_t size, stru
 
 	pthread_mutex_lock(&u->cs->lock);
 	size_t n = size < CONSOLE_QUEUE - c->queued ? size : CONSOLE_QUEUE - c->queued;
-	if (!c->ended) {
+	if (!c->ended && !c->deaf) {
 		memcpy(c->queue + c->queued, buf, n);
 		c->queued += n;
 		give(u->cs, c);
 	}
-	bool ended = c->ended;
+	bool ended = c->ended || c->deaf;
 	pthread_mutex_unlock(&u->cs->lock);
 	if (ended)
 		return err_set(e, EPIPE, "the guest has ended");

@@ -17,11 +17,12 @@ struct console_user;
 /* fn is called, from a thread of its own and with nothing locked, whenever a console has news for its readers: bytes, or its end.
  * key: console_key of them. */
 int consoles_open(void (*fn)(void *arg, const void *key), void *arg, struct consoles **ret, struct err *e);
-/* Every user was closed before. */
+/* Users that were not closed may not be used any more. */
 void consoles_close(struct consoles *cs);
 
 /* The console behind that unix socket, from now on.  EBUSY: nobody listens there, the guest does not run. */
 int console_open(struct consoles *cs, const char *socket, struct console_user **ret, struct err *e);
+/* What it wrote still reaches the guest, if that takes it within 10 s. */
 void console_close(struct console_user *u);
 /* How many bytes were put into buf; 0: it has ended; -EAGAIN: none yet (e is not set). */
 int64_t console_read(struct console_user *u, char *buf, size_t size, struct err *e);

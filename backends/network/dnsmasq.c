@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "../base/dir.h"
 #include "../base/log.h"
 #include "../base/spawn.h"
 
@@ -561,13 +562,14 @@ int dnsmasq_down(const struct net_spec *n, int ns_fd, struct err *e)
 {
 	struct paths p = paths_of(n);
 	int rc = stop_all(p.conf, ns_fd >= 0 ? ns_inode(ns_fd) : 0, e);
-	const char *const files[] = { p.conf, p.pid, p.leases, p.log, p.told, p.hosts, p.names, p.resolv };
+	const char *const files[] = { p.conf, p.pid, p.leases, p.log, p.told };
 
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		unlink(files[i]);
-	rmdir(p.run);
+	if (dir_remove(p.run, e) < 0)	/* with what a crash left half written */
+		return -e->code;
 	rmdir(RUN_DIR);	/* the last one's; not empty otherwise */
 	return 0;
 }

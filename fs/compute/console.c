@@ -137,6 +137,7 @@ static void *take_picture(void *arg)
 
 static int screen_open(struct call *c, struct obj *o, bool reads, bool writes, void **ret, struct err *e)
 {
+	AUTO(free) char *power = NULL;
 	struct picture *p;
 	pthread_attr_t detached;
 	pthread_t thread;
@@ -145,6 +146,10 @@ static int screen_open(struct call *c, struct obj *o, bool reads, bool writes, v
 
 	if (has_devices(c, o, "screen", &host, e) < 0)
 		return -e->code;
+	if (obj_text(c, o, "power", &power, e) < 0)
+		return -e->code;
+	if (!word_in("RUNNING PAUSED", power))
+		return err_set(e, EBUSY, "server '%s' does not run", o->row.name);
 	if (pictures >= PICTURES)
 		return err_set(e, EAGAIN, "%d pictures are being taken already", PICTURES);
 	p = calloc(1, sizeof *p);

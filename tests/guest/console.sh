@@ -9,7 +9,8 @@ works "the guest answers" answers a
 is "a reader" "$(timeout 30 "$CIRRUSFS" console servers/a < <(echo 'echo said $((6 * 7))') | tr -d '\r' | grep -x 'said 42')" "said 42"
 
 # several readers, and Ctrl-C
-cat servers/a/console > "$WORK/one" & one=$!
+# a shell has its background commands ignore SIGINT
+python3 -c 'import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp("cat", ["cat", "servers/a/console"])' > "$WORK/one" & one=$!
 cat servers/a/console > "$WORK/two" & two=$!
 python3 -c 'import os; f = os.open("servers/a/console", os.O_RDONLY); print(len(os.read(f, 10)))' > "$WORK/three" & three=$!
 sleep 1
@@ -64,7 +65,13 @@ works "console.log begins anew" until_true 30 test -s "$STORE"/servers/*/console
 sleep 3
 is "and is small ($(stat -c %s servers/a/console.log) and $(stat -c %s servers/a/console.log.1) bytes)" "$(($(stat -c %s servers/a/console.log) <= 70000 && $(stat -c %s servers/a/console.log.1) <= 80000))" 1
 works "its end is there" grep -q "^flooded 54" servers/a/console.log
-is "nothing is missing between the two" "$(cat servers/a/console.log.1 servers/a/console.log | tr -d '\r' | sed -n 's/^flood \([0-9]*\) .*\.$/\1/p' | awk 'NR > 1 && $1 != last + 1 { print last, $1 } { last = $1 }')" ""
+# qemu writes a byte into the log once more when the socket did not take it at once: what is repeated counts once
+is "the two are what a reader saw" "$(cat servers/a/console.log.1 servers/a/console.log | python3 -c '
+import re, sys
+log, saw = sys.stdin.buffer.read(), open(sys.argv[1], "rb").read()
+log, saw = (re.sub(rb"(.)\1+", rb"\1", x[:x.rindex(b"flooded 54")]) for x in (log, saw))
+n = min(len(log), len(saw))
+print("same" if n > 12000 and log[-n:] == saw[-n:] else f"{len(log)} {len(saw)}")' "$WORK/flood")" same
 put 'reboot hard' servers/a/ctl
 is "a reboot" "$(cat servers/a/wait)" ACTIVE
 works "is heard in the same log" until_true 60 grep -q "tiny: ready" servers/a/console.log

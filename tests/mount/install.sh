@@ -80,7 +80,7 @@ completes "directories behind an option" "places/one places/two" mount -f places
 completes "an option of mount" "nofail" mount -o nof
 completes "another behind a comma" "nofail,_netdev" mount -o nofail,_
 completes "what help knows" "$({ "$CIRRUSFS" help complete ''; printf 'man\nsettings\ntree\n'; } | sort | paste -sd ' ')" help ""
-completes "pages of the manual" "cirrusfs-config.5" help man cirrusfs-co
+completes "pages of the manual" "cirrusfs-config.5" help man cirrusfs-conf
 completes "nothing behind the last" "" init /a ""
 completes "a store behind none of the commands" "places/one places/two" "$STORE" places/
 completes "nothing for a command that is none" "" explode -

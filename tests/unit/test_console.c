@@ -128,6 +128,33 @@ static void a_slow_reader_loses_the_oldest_and_is_told(void)
 	free(in);
 }
 
+static void what_was_written_last_arrives(void)
+{
+	static char text[30000], got[sizeof text];
+	struct console_user *u;
+	size_t n = 0;
+
+	memset(text, 'z', sizeof text);
+	CHECK_OK(console_open(cs, path, &u, &e_));
+	int g = guest();
+	CHECK_INT(console_write(u, text, sizeof text, &e_), sizeof text);
+	console_close(u);
+	usleep(300000);
+	while (n < sizeof text) {	/* it is still connected until the last byte was read */
+		char probe;
+		ssize_t r = recv(g, &probe, 1, MSG_PEEK | MSG_DONTWAIT);
+
+		CHECK(r == 1);
+		r = read(g, got + n, 1000);
+		if (r <= 0)
+			break;
+		n += (size_t)r;
+	}
+	CHECK(memcmp(text, got, sizeof text) == 0);
+	CHECK_INT(read(g, got, 1), 0);	/* and then no more */
+	close(g);
+}
+
 static void a_deaf_guest_fills_a_queue_and_no_more(void)
 {
 	struct console_user *u;
@@ -173,6 +200,7 @@ int main(void)
 	RUN(nobody_listens);
 	RUN(bytes_go_both_ways_to_every_reader);
 	RUN(a_slow_reader_loses_the_oldest_and_is_told);
+	RUN(what_was_written_last_arrives);
 	RUN(a_deaf_guest_fills_a_queue_and_no_more);
 	consoles_close(cs);
 	close(listener);

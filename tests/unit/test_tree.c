@@ -191,7 +191,7 @@ static void a_file_says_how_it_is_read_and_written(void)
 		EACH_FILE(f, k->files) {
 			if (!f->help || !*f->help)
 				CHECK_FAIL("%s/%s has no help", k->name, f->name);
-			if (!f->column && !f->show && !f->links && !f->tree && !f->stream && !f->bytes)
+			if (!f->column && !f->show && !f->links && !f->tree && !f->stream && !f->bytes && !f->talk)
 				CHECK_FAIL("%s/%s cannot be read", k->name, f->name);
 			if (f->flags & (F_PARAM | F_WRITE) && !f->column && !f->store)
 				CHECK_FAIL("%s/%s cannot be written", k->name, f->name);
