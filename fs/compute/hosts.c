@@ -11,6 +11,8 @@
 #include "../../backends/base/spawn.h"
 #include "../../backends/state/cloud.h"
 #include "../check.h"
+#include "../tree/value.h"
+#include "server.h"
 
 #define RETRY_S 5
 #define EVENTS 256
@@ -104,6 +106,18 @@ static const char *const power_words[] = {
 	[GUEST_GONE] = "SHUTDOWN", [GUEST_OFF] = "SHUTDOWN", [GUEST_RUNNING] = "RUNNING", [GUEST_PAUSED] = "PAUSED", [GUEST_CRASHED] = "CRASHED",
 };
 
+/* One that crashed is off, too, until it is started. */
+static bool power_fits(const char *power, enum guest_state s)
+{
+	return strcmp(power, power_words[s]) == 0 || (is_off(s) && strcmp(power, power_words[GUEST_CRASHED]) == 0);
+}
+
+/* libvirt's words for an end nobody asked for: its process went without a word, its kernel said that it dies. */
+static bool is_crash(const char *why)
+{
+	return word_in("crashed failed panicked", why);
+}
+
 /* Which status the domain shows, for a server on which nobody works. */
 static const char *status_for(const char *status, enum guest_state s)
 {
@@ -112,6 +126,19 @@ static const char *status_for(const char *status, enum guest_state s)
 	if (s == GUEST_RUNNING && strcmp(status, "SHUTOFF") == 0)
 		return "ACTIVE";
 	return status;
+}
+
+/* What an operator finds in `error`: it is no failed task's, so that `wait` does not fail. */
+static int note_crash(struct cloud *cl, struct call *c, struct obj *o, const char *why, struct err *e)
+{
+	char words[200], line[900];
+	struct err crash = { 0 };
+
+	console_last_words(cl, o->row.id, words, sizeof words);
+	err_set(&crash, EIO, "the guest %s; %s%s", strcmp(why, "panicked") == 0 ? "panicked" : "crashed: its process ended without being asked",
+		*words ? "its last words: " : "it left no words on its console", words);
+	error_text(line, sizeof line, &crash, c->request, NULL);
+	return row_set_error(c->db, o->row.id, line, "", e);
 }
 
 /* 1: it changed while the hypervisor was asked, so that the answer may be of before.  *again: it does not run, and a task is at work
@@ -134,7 +161,7 @@ static int observe(struct cloud *cl, int64_t server, struct hyper *h, const char
 	    o.kind != &server_kind || strcmp(o.row.status, "DRAFT") == 0 || obj_text(&c, &o, "power", &power, e) < 0)
 		return -e->code;
 	*again = s != GUEST_RUNNING && task_busy(&cl->fs, server);
-	if (o.row.changed == before && strcmp(power, power_words[s]) == 0 && strcmp(status_for(o.row.status, s), o.row.status) == 0)
+	if (o.row.changed == before && power_fits(power, s) && strcmp(status_for(o.row.status, s), o.row.status) == 0)
 		return 0;
 	if (call_write(&c, e) < 0 || obj_by_id(&c, server, &o, e) < 0)
 		return -e->code;
@@ -145,10 +172,13 @@ static int observe(struct cloud *cl, int64_t server, struct hyper *h, const char
 	task_row_free(&t);
 	*again = busy && s != GUEST_RUNNING;
 	const char *status = busy ? o.row.status : status_for(o.row.status, s);
-	int rc = obj_set_text(&c, &o, "power", power_words[s], e);
+	bool crash = is_off(s) && is_crash(why) && !busy && strcmp(status, o.row.status) != 0;
+	int rc = power_fits(power, s) && !crash ? 0 : obj_set_text(&c, &o, "power", power_words[crash ? GUEST_CRASHED : s], e);
 	changed(&c, &o, CH_VALUES);
+	if (rc == 0 && crash)
+		rc = note_crash(cl, &c, &o, why, e);
 	if (rc == 0 && strcmp(status, o.row.status) != 0) {
-		const char *verb = strcmp(status, "SHUTOFF") == 0 ? "power-off" : "power-on";
+		const char *verb = crash ? "crash" : strcmp(status, "SHUTOFF") == 0 ? "power-off" : "power-on";
 
 		rc = history_add(c.db, server, verb, "ok", c.request, "guest", 0, why, e);
 		if (rc == 0)
@@ -201,7 +231,7 @@ static void ids_on(struct conn *cn, struct ids *ids)
 
 bool server_differs(const char *status, const char *power, enum guest_state s)
 {
-	return strcmp(power, power_words[s]) != 0 || strcmp(status_for(status, s), status) != 0;
+	return !power_fits(power, s) || strcmp(status_for(status, s), status) != 0;
 }
 
 /* What the comparison left goes into health. */

@@ -85,5 +85,11 @@ until_true 30 grep -q 'last words' servers/a/console.log
 kill -9 "$(qemus a)"
 wait $one
 is "the end of the guest is the end of its console" $? 0
+works "it is SHUTOFF" [ "$(timeout 20 cat servers/a/wait-for/SHUTOFF)" = SHUTOFF ]
+is "and crashed" "$(cat servers/a/power)" CRASHED
+like "error says its last words" "$(cat servers/a/error)" "*Z EIO req-* the guest crashed: *its last words: *these are my last words*"
+is "wait does not fail for that" "$(cat servers/a/wait)" SHUTOFF
+put start servers/a/ctl
+is "it starts again" "$(cat servers/a/wait servers/a/power servers/a/error | xargs)" "ACTIVE RUNNING"
 is "nothing of it is left" "$(works x put 'purge confirm=t' ctl > /dev/null; cat wait > /dev/null; qemus; ls "$STORE/servers")" ""
 finish

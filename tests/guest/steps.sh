@@ -16,7 +16,7 @@ chain() {
 	leave
 	N=1
 	mount_until 1 && (cd "$T" && eval "$2"; cat "$CLOUD/wait") > /dev/null 2>&1
-	until lives; do
+	until sleep 0.3; lives; do	# the last place is after the end that was waited for
 		N=$((N + 1))
 		mount_until $N && cat "$CLOUD/wait" > /dev/null 2>&1
 		[ $N -lt 100 ] || break
