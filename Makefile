@@ -21,7 +21,7 @@ PACKAGES = build-essential pkg-config libfuse3-dev libvirt-dev libsqlite3-dev li
 	fuse3 libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 util-linux \
 	procps psmisc passwd ca-certificates openssl \
 	busybox-static cpio dosfstools e2fsprogs fdisk mtools syslinux syslinux-common zstd \
-	curl openssh-client rsync vim valgrind python3 sqlite3 strace bash-completion mandoc
+	curl openssh-client rsync vim valgrind python3 python3-prometheus-client sqlite3 strace bash-completion mandoc
 GUEST_USER = libvirt-qemu
 KERNEL = linux-image-cloud-amd64
 

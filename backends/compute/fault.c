@@ -10,12 +10,12 @@
 
 #define RULES_MAX 32
 
-enum op { OP_INFO, OP_ALIVE, OP_START, OP_RESUME, OP_SHUTDOWN, OP_DESTROY, OP_STATE, OP_LIST, OP_SCREENSHOT, OP_VNC_PORT, N_OPS };
+enum op { OP_INFO, OP_ALIVE, OP_START, OP_RESUME, OP_SHUTDOWN, OP_DESTROY, OP_STATE, OP_LIST, OP_SCREENSHOT, OP_VNC_PORT, OP_STATS, N_OPS };
 
 static const char *const op_names[N_OPS] = {
 	[OP_INFO] = "info", [OP_ALIVE] = "alive", [OP_START] = "start", [OP_RESUME] = "resume", [OP_SHUTDOWN] = "shutdown",
 	[OP_DESTROY] = "destroy", [OP_STATE] = "state", [OP_LIST] = "list",
-	[OP_SCREENSHOT] = "screenshot", [OP_VNC_PORT] = "vnc_port",
+	[OP_SCREENSHOT] = "screenshot", [OP_VNC_PORT] = "vnc_port", [OP_STATS] = "stats",
 };
 
 struct rule {
@@ -206,6 +206,11 @@ static int fault_vnc_port(struct hyper *h, const char *name, unsigned *ret, stru
 	return FAULTY(OP_VNC_PORT, vnc_port(in, name, ret, e));
 }
 
+static int fault_stats(struct hyper *h, void (*fn)(void *arg, const char *name, const struct guest_stats *s), void *arg, struct err *e)
+{
+	return FAULTY(OP_STATS, stats(in, fn, arg, e));
+}
+
 static void fault_close(struct hyper *h)
 {
 	struct fault *f = (struct fault *)h;
@@ -227,6 +232,7 @@ static const struct hyper_ops fault_ops = {
 	.list = fault_list,
 	.screenshot = fault_screenshot,
 	.vnc_port = fault_vnc_port,
+	.stats = fault_stats,
 };
 
 int hyper_fault_wrap(struct hyper **h, const char *rules, const char *uri, struct err *e)

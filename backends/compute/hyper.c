@@ -105,6 +105,11 @@ int hyper_vnc_port(struct hyper *h, const char *name, unsigned *ret, struct err 
 	return done_as(h->ops->vnc_port(h, name, ret, e), "screen of", name, e);
 }
 
+int hyper_stats(struct hyper *h, void (*fn)(void *arg, const char *name, const struct guest_stats *s), void *arg, struct err *e)
+{
+	return done(h->ops->stats(h, fn, arg, e), e);
+}
+
 int hyper_list(struct hyper *h, void (*fn)(void *arg, const char *name, enum guest_state s), void *arg, struct err *e)
 {
 	return done(h->ops->list(h, fn, arg, e), e);

@@ -96,6 +96,13 @@ int hyper_state(struct hyper *h, const char *name, enum guest_state *ret, struct
 int hyper_screenshot(struct hyper *h, const char *name, FILE *out, struct err *e);
 /* The TCP port of its VNC server; 0: it has none. */
 int hyper_vnc_port(struct hyper *h, const char *name, unsigned *ret, struct err *e);
+struct guest_stats {	/* since it was started */
+	double cpu_s;
+	uint64_t rss, ram;		/* bytes: what its process holds, what it believes to have */
+	uint64_t read_bytes, read_ops, written_bytes, write_ops;	/* of all its disks */
+};
+/* Calls fn for every domain that runs. */
+int hyper_stats(struct hyper *h, void (*fn)(void *arg, const char *name, const struct guest_stats *s), void *arg, struct err *e);
 /* Calls fn for every domain. */
 int hyper_list(struct hyper *h, void (*fn)(void *arg, const char *name, enum guest_state s), void *arg, struct err *e);
 

@@ -18,6 +18,7 @@ struct hyper_ops {	/* as the functions of hyper.h say; 0 or -errno, may block, c
 	int (*shutdown)(struct hyper *h, const char *name, struct err *e);
 	int (*destroy)(struct hyper *h, const char *name, struct err *e);
 	int (*state)(struct hyper *h, const char *name, enum guest_state *ret, struct err *e);
+	int (*stats)(struct hyper *h, void (*fn)(void *arg, const char *name, const struct guest_stats *s), void *arg, struct err *e);
 	int (*screenshot)(struct hyper *h, const char *name, FILE *out, struct err *e);
 	int (*vnc_port)(struct hyper *h, const char *name, unsigned *ret, struct err *e);
 	int (*list)(struct hyper *h, void (*fn)(void *arg, const char *name, enum guest_state s), void *arg, struct err *e);
@@ -47,7 +48,7 @@ int hyper_ppm_to_png(const char *ppm, size_t len, FILE *out, struct err *e);
 
 /* fault.c: puts a table before `*h` (which it owns from then on) that breaks the calls `rules` names.
  *
- *   rules = rule[,rule...]      rule = [URI@]OP:N:WHAT      OP = info alive start resume shutdown destroy state list screenshot vnc_port
+ *   rules = rule[,rule...]      rule = [URI@]OP:N:WHAT      OP = info alive start resume shutdown destroy state list screenshot vnc_port stats
  *   N     = which call of OP, from 1; * is every one
  *   WHAT  = EIO (any errno's name): fails with it, nothing done;  doneEIO: done, and fails all the same;
  *           hang500: waits 500 ms first; hang/FILE: waits first, while there is that file

@@ -101,6 +101,11 @@ int tap_plug(const char *netns, const char *tap, const char *mac, const struct i
 int tap_restore(const char *tap, const char *user, unsigned mtu, pid_t pid, unsigned nth, unsigned n_nics, struct err *e);
 /* Deletes it and its filter, wherever it is; 0 when there is none. */
 int tap_delete(const char *netns, const char *tap, struct err *e);
+struct net_counters {	/* as the guest sees them: what it received, what it sent */
+	uint64_t rx_bytes, rx_packets, rx_dropped, tx_bytes, tx_packets, tx_dropped;
+};
+/* fn for every link of the namespace. */
+int net_counters(const char *netns, void (*fn)(void *arg, const char *link, const struct net_counters *c), void *arg, struct err *e);
 /* 1: in the namespace, up, on the bridge and filtered; 0: not, tap_plug mends it. */
 int tap_plugged(const char *netns, const char *tap);
 

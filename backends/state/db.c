@@ -37,6 +37,7 @@ struct state {
 	pthread_mutex_t write_lock;	/* held while a tx runs */
 	pthread_cond_t committed;
 	int waiting;			/* transactions that wait for write_lock; atomic */
+	_Atomic uint64_t transactions, commits;
 	struct member *first;		/* members of the batch now open */
 	unsigned members;
 };
@@ -208,6 +209,17 @@ int state_open(const char *path, bool create, struct state **ret, struct err *e)
 		return err_prefix(e, "%s", path);
 	*ret = steal_ptr(&st);
 	return 0;
+}
+
+void state_stats(struct state *st, struct state_stats *ret)
+{
+	char wal[4200];
+	struct stat s;
+
+	snprintf(wal, sizeof wal, "%s-wal", st->path);
+	*ret = (struct state_stats){ .transactions = st->transactions, .commits = st->commits };
+	if (stat(wal, &s) == 0)
+		ret->wal_bytes = s.st_size;
 }
 
 void state_close(struct state *st)
@@ -405,6 +417,7 @@ static void batch_commit(struct state *st)
 		log_error("commit: %s", e.msg);
 		sqlite3_exec(st->writer->h, "ROLLBACK", NULL, NULL, NULL);
 	}
+	st->commits++;
 	batch_end(st, &e);
 }
 
@@ -464,6 +477,7 @@ int tx_commit(struct tx *tx, struct err *e)
 	struct member me = { .next = st->first };
 	st->first = &me;
 	st->members++;
+	st->transactions++;
 	batch_leave(st);
 	while (!me.done)
 		pthread_cond_wait(&st->committed, &st->write_lock);

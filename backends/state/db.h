@@ -16,6 +16,11 @@ struct db;	/* one connection and its prepared statements; one thread at a time *
 /* Opens STORE/state.db and brings its schema up to date (create: makes it when it is not there, else ENOENT).
  * A schema newer than this program: EINVAL, nothing touched. */
 int state_open(const char *path, bool create, struct state **ret, struct err *e);
+struct state_stats {
+	uint64_t transactions, commits;	/* a commit is shared by those that came at the same time */
+	int64_t wal_bytes;
+};
+void state_stats(struct state *st, struct state_stats *ret);
 void state_close(struct state *st);
 AUTO_FN(struct state *, state_close);
 

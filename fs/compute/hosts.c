@@ -13,6 +13,7 @@
 #include "../check.h"
 #include "../tree/value.h"
 #include "server.h"
+#include "stats.h"
 
 #define RETRY_S 5
 #define EVENTS 256
@@ -37,6 +38,8 @@ struct conn {
 	unsigned n;
 	bool all;
 	int64_t compared;	/* when all were, CLOCK_MONOTONIC milliseconds */
+	struct samples *samples;	/* what its guests use */
+	int64_t sampled;	/* when, as above */
 	struct words faults;	/* lines of health */
 	struct words woken;	/* guests found paused the last time */
 	pthread_t thread;
@@ -413,6 +416,32 @@ static bool is_gone(struct conn *cn)
 	return call_begin(&cn->cloud->fs, &c, &e) == 0 && (row_by_id(c.db, cn->host, &r, &e) == 0 || r.deleted);
 }
 
+/* A simulated guest uses nothing. */
+static void sample(struct conn *cn)
+{
+	struct samples *made, *old;
+
+	cn->sampled = mono_ms();
+	if (cn->simulated)
+		return;
+	guests_sample(cn->cloud, cn->h, strncmp(cn->uri, "qemu:///embed", 13) == 0, &made);
+	pthread_mutex_lock(&cn->cloud->hosts->lock);
+	old = cn->samples;
+	cn->samples = made;
+	pthread_mutex_unlock(&cn->cloud->hosts->lock);
+	samples_free(old);
+}
+
+/* Those of hosts that do not answer are of no use any more. */
+void hosts_samples(struct cloud *cl, void (*fn)(void *arg, const struct samples *s), void *arg)
+{
+	pthread_mutex_lock(&cl->hosts->lock);
+	for (struct conn *cn = cl->hosts->first; cn; cn = cn->next)
+		if (cn->samples && cn->state == UP && cn->sampled > mono_ms() - 6 * SAMPLE_S * 1000)
+			fn(arg, cn->samples);
+	pthread_mutex_unlock(&cl->hosts->lock);
+}
+
 static void *keep_host(void *arg)
 {
 	struct conn *cn = arg;
@@ -434,10 +463,14 @@ static void *keep_host(void *arg)
 			compare(cn);
 			cn->compared = mono_ms();
 		}
+		if (cn->sampled + SAMPLE_S * 1000 <= mono_ms())
+			sample(cn);
 		if (next_note(cn, cn->cloud->cfg.check_interval < 10 ? cn->cloud->cfg.check_interval : 10, &note)) {
 			/* what a task is at work on is looked at again: the guest may have gone just before it ended; simulated ones do not */
 			if (note.server && server_observe(cn->cloud, note.server, cn->h, note.why) && !cn->simulated)
 				add_note(cn, note.server, note.why, AGAIN_MS);
+			else if (note.server && cn->sampled + AGAIN_MS <= mono_ms())
+				cn->sampled = INT64_MIN / 2;	/* one that has just begun is seen at once */
 			else if (!note.server && hyper_alive(cn->h, &e) == 0)
 				cn->compared = INT64_MIN / 2;
 		}
@@ -447,6 +480,8 @@ static void *keep_host(void *arg)
 	words_free(&cn->woken);
 	pthread_mutex_lock(&cn->cloud->hosts->lock);
 	words_free(&cn->faults);
+	samples_free(cn->samples);
+	cn->samples = NULL;
 	cn->ended = cn->stop = true;
 	pthread_mutex_unlock(&cn->cloud->hosts->lock);
 	return NULL;

@@ -12,6 +12,7 @@
 #include "../tree/value.h"
 #include "imds_cloud.h"
 #include "place.h"
+#include "stats.h"
 
 /* ---- NICs: `network=N[,address=A]`, in order */
 
@@ -313,6 +314,7 @@ static const struct file server_files[] = {
 	{ "console.log.1", .flags = F_STREAM, .stream = &console_old_stream, .help = "what it wrote before that" },
 	{ "console", .flags = F_HIDDEN, .talk = &console_talk, .help = "its serial port, both ways: `cat console` reads, until Ctrl-C; `cirrusfs console` is a terminal on it" },
 	{ "screen.png", .flags = F_HIDDEN, .talk = &screen_talk, .help = "what its screen shows now" },
+	{ "diagnostics", .flags = F_LIVE | F_LIST, .show = show_diagnostics, .help = "what it used since it was started, a figure a line, some seconds old" },
 	{ "vnc", .flags = F_LIVE, .type = T_TEXT, .show = show_vnc, .help = "ADDRESS:PORT of its screen while it runs" },
 	{ "vnc-password", .flags = F_HIDDEN, .type = T_TEXT, .column = "vnc_password", .help = "what its VNC server asks for; another one at each start" },
 	{ "imds", .flags = F_DIR, .tree = &imds_tree, .help = "what its guest sees at 169.254.169.254, with `log` of what it asked for; dated versions are answered, not listed" },

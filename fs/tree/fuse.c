@@ -12,6 +12,7 @@
 #include "../../backends/base/log.h"
 #include "attr.h"
 #include "handle.h"
+#include "measure.h"
 #include "names.h"
 #include "notify.h"
 #include "scratch.h"
@@ -744,11 +745,38 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_write = MAX_WRITE;
 }
 
+/* Each operation with its time. */
+#define TIMED(op, kind, params, args) static void timed_##op params \
+	{ \
+		int64_t began = measure_now(); \
+		op_##op args; \
+		measure_request(kind, began); \
+	}
+TIMED(lookup, RQ_LOOKUP, (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
+TIMED(getattr, RQ_GETATTR, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(setattr, RQ_SETATTR, (fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi), (req, ino, st, to_set, fi))
+TIMED(readlink, RQ_READLINK, (fuse_req_t req, fuse_ino_t ino), (req, ino))
+TIMED(opendir, RQ_OPENDIR, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(readdir, RQ_READDIR, (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, size, off, fi))
+TIMED(mkdir, RQ_MKDIR, (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode), (req, parent, name, mode))
+TIMED(rmdir, RQ_RMDIR, (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
+TIMED(unlink, RQ_UNLINK, (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
+TIMED(symlink, RQ_SYMLINK, (fuse_req_t req, const char *target, fuse_ino_t parent, const char *name), (req, target, parent, name))
+TIMED(rename, RQ_RENAME, (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags), (req, parent, name, newparent, newname, flags))
+TIMED(open, RQ_OPEN, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(create, RQ_CREATE, (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi), (req, parent, name, mode, fi))
+TIMED(read, RQ_READ, (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, size, off, fi))
+TIMED(write, RQ_WRITE, (fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, buf, size, off, fi))
+TIMED(flush, RQ_FLUSH, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(release, RQ_RELEASE, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(fsync, RQ_FSYNC, (fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi), (req, ino, datasync, fi))
+TIMED(statfs, RQ_STATFS, (fuse_req_t req, fuse_ino_t ino), (req, ino))
+
 static const struct fuse_lowlevel_ops ops = {
-	.init = op_init, .lookup = op_lookup, .getattr = op_getattr, .setattr = op_setattr, .readlink = op_readlink,
-	.opendir = op_opendir, .readdir = op_readdir, .mkdir = op_mkdir, .rmdir = op_rmdir, .unlink = op_unlink, .symlink = op_symlink,
-	.link = op_link, .mknod = op_mknod, .rename = op_rename, .open = op_open, .create = op_create, .read = op_read, .write = op_write, .flush = op_flush,
-	.release = op_release, .fsync = op_fsync, .statfs = op_statfs,
+	.init = op_init, .lookup = timed_lookup, .getattr = timed_getattr, .setattr = timed_setattr, .readlink = timed_readlink,
+	.opendir = timed_opendir, .readdir = timed_readdir, .mkdir = timed_mkdir, .rmdir = timed_rmdir, .unlink = timed_unlink, .symlink = timed_symlink,
+	.link = op_link, .mknod = op_mknod, .rename = timed_rename, .open = timed_open, .create = timed_create, .read = timed_read, .write = timed_write, .flush = timed_flush,
+	.release = timed_release, .fsync = timed_fsync, .statfs = timed_statfs,
 };
 
 /* ---- the session */

@@ -12,6 +12,7 @@
 
 #include "../../backends/base/log.h"
 #include "job.h"
+#include "measure.h"
 #include "notify.h"
 #include "value.h"
 
@@ -402,7 +403,11 @@ static int finish(struct fs *fs, struct job *j, const struct err *failed, const 
 	if (rc == 0)
 		rc = event_put(&c, &o, j->name, failed ? err_name(failed->code) : "ok", took, e);
 	changed(&c, &o, CH_VALUES | CH_TASK);
-	return rc < 0 ? rc : call_commit(&c, e);
+	if (rc == 0)
+		rc = call_commit(&c, e);
+	if (rc == 0)
+		measure_task(o.kind, j->name, !failed, took);
+	return rc;
 }
 
 /* The end of a deletion: 1 something still hangs on it. */
@@ -426,7 +431,11 @@ static int finish_delete(struct fs *fs, struct job *j, struct err *e)
 	rc = event_put(&c, &o, "delete", "ok", age_us(j), e);
 	if (rc == 0)
 		rc = obj_gone(&c, &o, e);
-	return rc < 0 ? rc : call_commit(&c, e);
+	if (rc == 0)
+		rc = call_commit(&c, e);
+	if (rc == 0)
+		measure_task(o.kind, "delete", true, age_us(j));
+	return rc;
 }
 
 /* Reads the object as it is now: 2 the task is not there any more. */

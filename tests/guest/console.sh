@@ -8,6 +8,14 @@ is "two servers" "$(cat servers/wait)" done
 works "the guest answers" answers a
 is "a reader" "$(timeout 30 "$CIRRUSFS" console servers/a < <(echo 'echo said $((6 * 7))') | tr -d '\r' | grep -x 'said 42')" "said 42"
 
+# what it uses
+figure() { sed -n "s/^cirrusfs_guest_$1{tenant=\"t\",server=\"a\",id=\"$(cat servers/a/id)\"} //p" "$CLOUD/metrics"; }
+works "metrics know what it uses" until_true 30 eval '[ -n "$(figure cpu_seconds_total)" ]'
+sent=$(figure network_sent_bytes_total)
+for i in 1 2 3 4 5; do http "$ns" "$(address a)" > /dev/null; done
+works "... and see it work" until_true 30 eval '[ "$(figure network_sent_bytes_total)" -gt $((sent + 500)) ]'
+like "diagnostics say the same of one" "$(xargs < servers/a/diagnostics)" "cpu_seconds [0-9]* resident_bytes [1-9]* network_sent_bytes [1-9]*"
+
 # several readers, and Ctrl-C
 # a shell has its background commands ignore SIGINT
 python3 -c 'import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp("cat", ["cat", "servers/a/console"])' > "$WORK/one" & one=$!
