@@ -2,6 +2,7 @@
 #   make deps       installs what building, running and testing need (Debian 12)     make            build/cirrusfs
 #   make demo       a mounted cloud with a guest that answers; make demo-down        make check      tests everything
 #   make guest      build/guest/tiny.qcow2       make docs    docs/tree.md           make install    PREFIX= DESTDIR= (and uninstall)
+#   make bench      figures beside their references; make bench-plot draws them
 #   make deb        build/deb/cirrusfs_*.deb     make check-deb  installs it on a bare Debian in a directory, and mounts there
 # V=1 shows the compiler's lines.  B=DIR builds elsewhere.  SAN=1 uses the sanitizers, in a directory of its own.
 MAKEFLAGS += --no-builtin-rules
@@ -180,8 +181,14 @@ $(O)/fuzz_%: tests/fuzz/fuzz_%.c $(O)/libcirrusfs.a
 
 .PHONY: bench
 bench: all guest
-	@B='$(abspath $(O))' bash tests/bench/run.sh
-	@BENCH='$(abspath $(O))/bench' bash tests/bench/guest.sh
+	@mkdir -p $(O)/bench
+	@{ B='$(abspath $(O))' bash tests/bench/run.sh; BENCH='$(abspath $(O))/bench' bash tests/bench/guest.sh; } | tee $(O)/bench/last.tsv
+	@sed "s/^/$$(git describe --always --dirty)\t/" $(O)/bench/last.tsv >> $(O)/bench/results.tsv
+
+# A picture of all that was measured here, over commits.
+.PHONY: bench-plot
+bench-plot:
+	@tests/bench/plot.sh $(O)/bench/results.tsv $(O)/bench/ratios.svg
 
 # What documents say of the program's tables is printed by the program: docs/tree.md, and the settings in docs/operating.md.
 .PHONY: docs
