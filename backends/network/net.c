@@ -471,7 +471,7 @@ static int inside_table_act(struct net *c, struct err *e)
 static int bridge_table_look(struct net *c, struct err *e)
 {
 	AUTO(rules_free) struct rules r = { 0 };
-	int rc = nft_without_bridge ? 0 : rules_bridge(&r, e);
+	int rc = nft_without_bridge ? 0 : nft_bridge_rules(&r, e);
 
 	return rc < 0 || nft_without_bridge ? rc : nft_look(c->ns.nft, &r, e);
 }

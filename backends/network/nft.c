@@ -177,12 +177,39 @@ int nft_put(struct nft_ctx *nft, const struct rules *r, struct err *e)
 	return rc < 0 ? err_prefix(e, "table %s %s", r->family, r->name) : 0;
 }
 
-int nft_put_bridge(struct nft_ctx *nft, struct err *e)
+static atomic_bool without_chaddr;
+
+int nft_bridge_rules(struct rules *ret, struct err *e)
+{
+	return rules_bridge(ret, !without_chaddr, e);
+}
+
+/* 0: done, or cannot be done here; 1: once more, without. */
+static int put_bridge(struct nft_ctx *nft, bool chaddr, struct err *e)
 {
 	AUTO(rules_free) struct rules r = { 0 };
-	int rc = rules_bridge(&r, e);
+	int rc = rules_bridge(&r, chaddr, e);
 
 	if (rc < 0 || (rc = nft_put(nft, &r, e)) == 0 || rc == -EPERM || rc == -ENOMEM)
+		return rc;
+	return 1;
+}
+
+int nft_put_bridge(struct nft_ctx *nft, struct err *e)
+{
+	bool chaddr = !without_chaddr;
+	int rc = put_bridge(nft, chaddr, e);
+
+	if (rc == 1 && chaddr) {
+		struct err why = *e;
+
+		*e = (struct err){ 0 };
+		if ((rc = put_bridge(nft, false, e)) == 0) {
+			log_warn("nftables here cannot look into DHCP; guests can speak for others in it: %s", why.msg);
+			without_chaddr = true;
+		}
+	}
+	if (rc <= 0)
 		return rc;
 	log_warn("nftables here cannot filter on bridges; guests can use false addresses: %s", e->msg);
 	nft_without_bridge = true;
@@ -208,9 +235,12 @@ static void element_text(json_t *elem, char *text, size_t size)
 
 	snprintf(text, size, "%s", json_is_string(elem) ? json_string_value(elem) : "");
 	for (size_t i = 0; i < json_array_size(parts) && used < size; i++) {
-		const char *s = json_string_value(json_array_get(parts, i));
+		json_t *part = json_array_get(parts, i);
 
-		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? " . " : "", s ? s : "");
+		if (json_is_integer(part))	/* raw payload */
+			used += (size_t)snprintf(text + used, size - used, " . 0x%012llx", (unsigned long long)json_integer_value(part));
+		else
+			used += (size_t)snprintf(text + used, size - used, "%s%s", i ? " . " : "", json_is_string(part) ? json_string_value(part) : "");
 	}
 }
 
@@ -265,7 +295,7 @@ int nft_tap(struct nft_ctx *nft, const char *tap, const char *mac, const struct 
 {
 	AUTO(json_decref) json_t *all = NULL;
 	AUTO(free) char *commands = NULL;
-	char ether[64] = "", both[96] = "", ip[INET_ADDRSTRLEN];
+	char ether[64] = "", raw[64] = "", both[96] = "", ip[INET_ADDRSTRLEN];
 	struct ether_addr m;
 	size_t size;
 
@@ -275,6 +305,7 @@ int nft_tap(struct nft_ctx *nft, const char *tap, const char *mac, const struct 
 		const uint8_t *o = m.ether_addr_octet;
 
 		snprintf(ether, sizeof ether, "%s . %02x:%02x:%02x:%02x:%02x:%02x", tap, o[0], o[1], o[2], o[3], o[4], o[5]);
+		snprintf(raw, sizeof raw, "%s . 0x%02x%02x%02x%02x%02x%02x", tap, o[0], o[1], o[2], o[3], o[4], o[5]);
 	}
 	if (mac && address)
 		snprintf(both, sizeof both, "%s . %s", ether, inet_ntop(AF_INET, address, ip, sizeof ip));
@@ -288,25 +319,12 @@ int nft_tap(struct nft_ctx *nft, const char *tap, const char *mac, const struct 
 		return err_set(e, ENOMEM, "nftables: %m");
 	settle(all, "macs", tap, ether, out);
 	settle(all, "addrs", tap, both, out);
+	if (!without_chaddr)
+		settle(all, "chaddrs", tap, raw, out);
 	settle(all, "taps", tap, mac ? tap : "", out);
 	if (fclose(out) != 0)
 		return err_set(e, ENOMEM, "nftables: %m");
 	return *commands ? nft_run(nft, commands, e) : 0;
-}
-
-int nft_tap_there(struct nft_ctx *nft, const char *tap)
-{
-	AUTO(json_decref) json_t *all = NULL;
-	struct err none = { 0 };
-	json_t *elem;
-	size_t i;
-
-	if (list(nft, "bridge", NS_TABLE, &all, &none) < 0)
-		return 0;
-	json_array_foreach(elements(all, "taps"), i, elem)
-		if (json_is_string(elem) && strcmp(json_string_value(elem), tap) == 0)
-			return 1;
-	return 0;
 }
 
 static bool has_tap(json_t *all, const char *set, const char *tap)
@@ -321,6 +339,19 @@ static bool has_tap(json_t *all, const char *set, const char *tap)
 			return true;
 	}
 	return false;
+}
+
+static bool is_guarded(json_t *all, const char *tap)
+{
+	return has_tap(all, "taps", tap) && has_tap(all, "macs", tap) && (without_chaddr || has_tap(all, "chaddrs", tap));
+}
+
+int nft_tap_there(struct nft_ctx *nft, const char *tap)
+{
+	AUTO(json_decref) json_t *all = NULL;
+	struct err none = { 0 };
+
+	return list(nft, "bridge", NS_TABLE, &all, &none) == 0 && is_guarded(all, tap);
 }
 
 int nft_taps(struct nft_ctx *nft, char **ret, struct err *e)
@@ -339,7 +370,7 @@ int nft_taps(struct nft_ctx *nft, char **ret, struct err *e)
 		return err_set(e, ENOMEM, "nftables: %m");
 	fputc(' ', out);
 	json_array_foreach(elements(all, "taps"), i, elem)
-		if (json_is_string(elem) && has_tap(all, "macs", json_string_value(elem)) && has_tap(all, "addrs", json_string_value(elem)))
+		if (json_is_string(elem) && is_guarded(all, json_string_value(elem)) && has_tap(all, "addrs", json_string_value(elem)))
 			fprintf(out, "%s ", json_string_value(elem));
 	if (fclose(out) != 0) {
 		free(text);

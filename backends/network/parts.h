@@ -135,7 +135,8 @@ struct rules {			/* commands that make or renew a table; set elements stay what 
 /* `fib`: with the rule that needs the kernel's fib expression. */
 int rules_host(struct rules *ret, const char *table, const char *prefix, const char *uplink, bool fib, struct err *e);
 int rules_inside(struct rules *ret, struct err *e);
-int rules_bridge(struct rules *ret, struct err *e);
+/* `chaddr`: with the rules that need raw payload in a set. */
+int rules_bridge(struct rules *ret, bool chaddr, struct err *e);
 void rules_free(struct rules *r);
 static inline void auto_rules_free(struct rules *r)
 {
@@ -147,6 +148,8 @@ int nft_open(struct nft_ctx **ret, struct err *e);
 void nft_close(struct nft_ctx *nft);
 /* This kernel cannot filter on bridges: found out once, said in the log, and done without. */
 extern atomic_bool nft_without_bridge;
+/* The rules for it as this kernel and its nftables can have them: found out once, too. */
+int nft_bridge_rules(struct rules *ret, struct err *e);
 
 /* One transaction.  EOPNOTSUPP, ENOENT, EPERM where the kernel's answer says so, else EIO. */
 int nft_run(struct nft_ctx *nft, const char *commands, struct err *e);

@@ -77,6 +77,11 @@ static int rules_fib(struct rules *ret, struct err *e)
 	return rules_host(ret, "try", "try", "", true, e);
 }
 
+static int rules_guard(struct rules *ret, struct err *e)
+{
+	return rules_bridge(ret, false, e);
+}
+
 static int try_nat(struct err *e)
 {
 	int rc = try_rules(rules_inside, e);
@@ -91,7 +96,7 @@ static int try_fib(struct err *e)
 
 static int try_bridge_filter(struct err *e)
 {
-	return try_rules(rules_bridge, e);
+	return try_rules(rules_guard, e);
 }
 
 static int try_forwarding(struct err *e)

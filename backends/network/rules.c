@@ -120,10 +120,22 @@ int rules_inside(struct rules *ret, struct err *e)
 	return end(&w, e);
 }
 
+/* A DHCP client is asked for the MAC it speaks of (RFC 2131: chaddr, byte 28 of the message, which begins 8 bytes into UDP): else a
+ * guest could give another's lease back, or decline it.  What is too short to have one falls through. */
+static void dhcp_rules(struct writer *w)
+{
+	chain(w, "dhcp", "");
+	rule(w, "dhcp", "iifname . ether saddr . ip saddr @addrs accept");
+	rule(w, "dhcp", "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 accept");
+	rule(w, "dhcp", "drop");
+	rule(w, "guest", "ether type ip udp dport 67 iifname . @th,288,48 @chaddrs goto dhcp");
+	rule(w, "guest", "ether type ip udp dport 67 drop");
+}
+
 /* Out of a tap in @taps come only frames of its own MAC; of IPv4 its own address and the first words of a DHCP client; of
  * ARP what it may say of itself (and its probe whether anybody has its address).  No IPv6, so no router advertisements; no
  * DHCP server.  Before anything else the bridge does, so neither the namespace nor another guest sees the frame. */
-int rules_bridge(struct rules *ret, struct err *e)
+int rules_bridge(struct rules *ret, bool chaddr, struct err *e)
 {
 	struct writer w;
 	int rc = begin(&w, ret, "bridge", NS_TABLE, e);
@@ -133,14 +145,19 @@ int rules_bridge(struct rules *ret, struct err *e)
 	set(&w, "taps", "ifname");
 	set(&w, "macs", "ifname . ether_addr");
 	set(&w, "addrs", "ifname . ether_addr . ipv4_addr");
+	if (chaddr)
+		fprintf(w.out, "add set bridge " NS_TABLE " chaddrs { typeof iifname . @th,288,48; }\n");
 	chain(&w, "guest", "");
 	chain(&w, "prerouting", " { type filter hook prerouting priority -300; policy accept; }");
 	rule(&w, "guest", "iifname . ether saddr != @macs drop");
 	rule(&w, "guest", "iifname . arp saddr ether . arp saddr ip @addrs accept");
 	rule(&w, "guest", "arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether . arp daddr ip @addrs accept");
 	rule(&w, "guest", "ether type ip udp sport 67 drop");
+	if (chaddr)
+		dhcp_rules(&w);
 	rule(&w, "guest", "iifname . ether saddr . ip saddr @addrs accept");
-	rule(&w, "guest", "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept");
+	if (!chaddr)
+		rule(&w, "guest", "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept");
 	rule(&w, "guest", "drop");
 	rule(&w, "prerouting", "iifname @taps goto guest");
 	return end(&w, e);

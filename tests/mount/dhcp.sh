@@ -19,7 +19,7 @@ for s in bad good; do
 	ip -n "$ns" link set "v$s" master "$bridge" up
 	ip -n "$s" link set eth0 up
 	address=$(sed 's/lan //' servers/$s/addresses)
-	ip netns exec "$ns" nft "add element bridge $table taps { v$s }; add element bridge $table macs { v$s . $(mac $s) }; add element bridge $table addrs { v$s . $(mac $s) . $address }"
+	ip netns exec "$ns" nft "add element bridge $table taps { v$s }; add element bridge $table macs { v$s . $(mac $s) }; add element bridge $table addrs { v$s . $(mac $s) . $address }; add element bridge $table chaddrs { v$s . 0x$(mac $s | tr -d :) }"
 done
 dhcp() { ip netns exec "$1" python3 "$TOP/tests/mount/dhcp.py" eth0 "$(mac "$1")" "$2" "${3:-}"; }
 works "a guest gets its address" dhcp good lease
@@ -38,5 +38,9 @@ is "dnsmasq lives" "$(pgrep -x dnsmasq)" "$pid"
 is "its memory stays small" "$([ "$(memory)" -lt $((before + 4096)) ] || memory)" ""
 is "its leases are those of guests" "$([ "$(wc -l < "$STORE"/networks/*/leases)" -le 2 ] || cat "$STORE"/networks/*/leases)" ""
 is "its log stays small" "$([ "$(wc -c < $log)" -lt 2097152 ] || wc -c < $log)" ""
+# it declines, and gives back, what another has
+gateway=$(ip -n "$ns" -o -4 addr show dev "$bridge" | sed -n 's/.* inet \(10[0-9.]*\).*/\1/p')
+ip netns exec bad python3 "$TOP/tests/mount/dhcp.py" eth0 "$(mac bad)" decline "$(mac good),$(sed 's/lan //' servers/good/addresses),$gateway"
+is "what another said in its name is not heard" "$(dhcp good lease)" "$(sed 's/lan //' servers/good/addresses)"
 is "and the flooding guest gets its own" "$(dhcp bad lease)" "$(sed 's/lan //' servers/bad/addresses)"
 finish
