@@ -534,6 +534,17 @@ static struct frame ip_frame(const char *mac, const char *from, const char *to, 
 	return f;
 }
 
+/* What a client says to DHCP servers: chaddr is whom it speaks of. */
+static struct frame dhcp_frame(const char *mac, const char *chaddr, const char *from, const char *to)
+{
+	struct frame f = ip_frame(mac, from, to, 68, 67);
+	struct ether_addr a;
+
+	ether_aton_r(chaddr, &a);
+	memcpy(f.b + 42 + 28, &a, sizeof a);
+	return f;
+}
+
 static struct frame arp_frame(const char *mac, const char *says_mac, const char *says_ip, const char *asks)
 {
 	struct frame f = frame(mac, 0x0806);
@@ -576,7 +587,11 @@ static void nobody_speaks_for_another(void)
 	CHECK(arrives(ip_frame(me, "10.0.0.11", "10.0.0.12", 5, 5)));		/* the frames are good frames */
 	CHECK(arrives(arp_frame(me, me, "10.0.0.11", "10.0.0.12")));
 	CHECK(arrives(arp_frame(me, me, "0.0.0.0", "10.0.0.11")));		/* has anybody my address? */
-	CHECK(arrives(ip_frame(me, "0.0.0.0", "255.255.255.255", 68, 67)));
+	CHECK(arrives(dhcp_frame(me, me, "0.0.0.0", "255.255.255.255")));
+	CHECK(arrives(dhcp_frame(me, me, "10.0.0.11", "10.0.0.12")));
+	CHECK(!arrives(dhcp_frame(me, him, "0.0.0.0", "255.255.255.255")));	/* declines, gives back what is another's */
+	CHECK(!arrives(dhcp_frame(me, him, "10.0.0.11", "10.0.0.12")));
+	CHECK(!arrives(dhcp_frame(me, me, "10.0.0.1", "10.0.0.12")));
 	CHECK(!arrives(ip_frame(him, "10.0.0.11", "10.0.0.12", 5, 5)));
 	CHECK(!arrives(ip_frame(me, "10.0.0.1", "10.0.0.12", 5, 5)));
 	CHECK(!arrives(ip_frame(me, "0.0.0.0", "10.0.0.12", 5, 5)));
