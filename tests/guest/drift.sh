@@ -90,7 +90,7 @@ is "all are gone" "$(ip netns list | grep -c 99999; ip -o link | grep -c zzz; ip
 # a guest somebody ends
 kill -9 "$(qemus a)"
 is "a killed qemu is SHUTOFF at once" "$(timeout 30 cat servers/a/wait-for/SHUTOFF)" SHUTOFF
-like "history says so" "$(tail -n 1 servers/a/history)" "*power-off ok *"
+like "history says so" "$(tail -n 1 servers/a/history)" "*crash ok *"
 works "it starts again" eval 'put start servers/a/ctl && [ "$(cat servers/a/wait)" = ACTIVE ]'
 works "it answers" answers a
 

@@ -7,6 +7,7 @@
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <netinet/ether.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
