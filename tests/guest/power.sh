@@ -57,7 +57,7 @@ is "start works again" "$(do_ b start)" ACTIVE
 works "and it answers" answers b
 kill -9 "$(qemus b)"
 works "one whose qemu is killed is SHUTOFF at once" off_at_once b
-like "history says so" "$(last b)" "*Z power-off ok user=guest *"
+like "history says so" "$(last b)" "*Z crash ok user=guest *"
 is "start works again" "$(do_ b start)" ACTIVE
 works "and it answers" answers b
 
