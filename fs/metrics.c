@@ -73,9 +73,12 @@ static int put_hosts(struct call *c, FILE *out, struct err *e)
 		metric_put(out, "cirrusfs_host_up", s.v[i].up, "host", s.v[i].name, NULL);
 	for (size_t f = 0; f < ARRAY_LEN(host_figures); f++) {
 		metric_family(out, host_figures[f].name, METRIC_GAUGE, host_figures[f].help);
-		for (size_t i = 0; i < s.n; i++)
-			metric_put(out, host_figures[f].name, (double)*(int64_t *)((char *)&s.v[i] + host_figures[f].offset) * host_figures[f].unit,
-				   "host", s.v[i].name, NULL);
+		for (size_t i = 0; i < s.n; i++) {
+			int64_t v = *(int64_t *)((char *)&s.v[i] + host_figures[f].offset);
+
+			if (v >= 0)	/* -1: unlimited, which is no number of bytes */
+				metric_put(out, host_figures[f].name, (double)v * host_figures[f].unit, "host", s.v[i].name, NULL);
+		}
 	}
 	free(s.v);
 	return rc;
@@ -113,6 +116,7 @@ static void one(FILE *out, const char *name, enum metric_type type, const char *
 	metric_put(out, name, value, NULL);
 }
 
+/* Names of our own: node_exporter, which may hand this on, has a process_cpu_seconds_total itself and drops another's. */
 static void put_process(struct fs *fs, FILE *out)
 {
 	struct statvfs disk = { 0 };
@@ -126,10 +130,10 @@ static void put_process(struct fs *fs, FILE *out)
 	one(out, "cirrusfs_state_commits_total", METRIC_COUNTER, "Commits they shared; each is one sync of the disk.", (double)st.commits);
 	one(out, "cirrusfs_state_log_bytes", METRIC_GAUGE, "Size of the write-ahead log.", (double)st.wal_bytes);
 	one(out, "cirrusfs_store_free_bytes", METRIC_GAUGE, "Free on the disk that holds the store.", (double)disk.f_bavail * (double)disk.f_frsize);
-	one(out, "process_cpu_seconds_total", METRIC_COUNTER, "Processor time of cirrusfs.", (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+	one(out, "cirrusfs_process_cpu_seconds_total", METRIC_COUNTER, "Processor time of cirrusfs.", (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
 	    (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
-	one(out, "process_resident_memory_bytes", METRIC_GAUGE, "Memory of cirrusfs.", resident());
-	one(out, "process_open_fds", METRIC_GAUGE, "Open descriptors of cirrusfs.", open_files());
+	one(out, "cirrusfs_process_resident_memory_bytes", METRIC_GAUGE, "Memory of cirrusfs.", resident());
+	one(out, "cirrusfs_process_open_fds", METRIC_GAUGE, "Open descriptors of cirrusfs.", open_files());
 	metric_family(out, "cirrusfs_build_info", METRIC_GAUGE, "Which version this is.");
 	metric_put(out, "cirrusfs_build_info", 1, "version", CIRRUSFS_VERSION, NULL);
 }

@@ -21,6 +21,9 @@ is "it ends as it should" "$(tail -n 1 "$M")" "# EOF"
 is "servers by status" "$(value 'cirrusfs_objects{kind="server",status="ACTIVE"}')" 3
 is "tasks by verb and result" "$(value 'cirrusfs_task_duration_seconds_count{kind="server",verb="create",result="ok"}')" 3
 is "the host" "$(value 'cirrusfs_host_up{host="sim"}') $(value 'cirrusfs_host_vcpus_used{host="sim"}')" "1 3"
+is "what is unlimited has no figure" "$(grep -c 'host="sim"} -' "$M")$(value 'cirrusfs_host_ram_bytes{host="sim"}')" 0
+is "all names are ours: who hands the text on has others" "$(grep -v -e '^#' -e '^cirrusfs_' "$M")" ""
+works "the process has its figures" [ "$(value cirrusfs_process_open_fds)" -gt 5 ]
 before=$(value 'cirrusfs_request_duration_seconds_count{request="mkdir"}')
 mkdir images/x images/y
 is "requests are counted" $(($(value 'cirrusfs_request_duration_seconds_count{request="mkdir"}') - before)) 2
