@@ -182,6 +182,11 @@ static void on_line(void *arg, const struct audit_line *l)
 
 	/* an object without a parent is nowhere */
 	copy.owned |= l->table && strcmp(l->table, "object") == 0;
+	/* a port is its server's; the rest of its row goes with its object's */
+	if (l->table && strcmp(l->table, "port") == 0 && strcmp(l->column, "server") == 0) {
+		copy.table = "object";
+		copy.owned = true;
+	}
 	k->line = &copy;
 	check_fault(k, 0, l->thing, !l->table ? &anew : copy.owned ? &gone : &unset, 0, l->thing, "%s", l->wrong);
 	k->line = NULL;

@@ -447,7 +447,7 @@ bool cloud_stop(struct cloud *c)
 	if (!tasks_stop(&c->fs, 20000))
 		return false;
 	images_stop(c);
-	if (!consoles_stop(c))
+	if (!consoles_stop(c) || !servers_idle())
 		return false;
 	c->stopping = true;
 	pthread_join(c->networks, NULL);

@@ -54,7 +54,8 @@ static void disk_path(struct check *k, int64_t server, char *ret, size_t size)
 	snprintf(ret, size, "%s/servers/%ld/disk.qcow2", k->cl->fs.store, (long)server);
 }
 
-static void check_disk(struct check *k, const struct server_audit *s)
+/* in_use: its qemu has the disk open and writes to it. */
+static void check_disk(struct check *k, const struct server_audit *s, bool in_use)
 {
 	char path[PATH_MAX];
 	struct err e = { 0 };
@@ -65,7 +66,7 @@ static void check_disk(struct check *k, const struct server_audit *s)
 		return;
 	if (stat(path, &st) < 0)
 		check_object(k, s->id, NULL, NULL, "its disk %s: %s; a start would make an empty one from its image", path, strerror(errno));
-	else if (k->data && disk_check(path, "qcow2", &e) < 0)
+	else if (k->data && !in_use && disk_check(path, "qcow2", &e) < 0)
 		check_object(k, s->id, NULL, NULL, "its disk is damaged: %s", e.msg);
 }
 
@@ -153,9 +154,7 @@ int servers_check(struct check *k, struct err *e)
 		guest_name(s->id, name);
 		if (guests)
 			check_guest(k, s, &g.names);
-		if (guests && k->data && words_has(&g.names, name))
-			continue;	/* its qemu has the disk open and writes to it */
-		check_disk(k, s);
+		check_disk(k, s, guests && words_has(&g.names, name));
 	}
 	if (rc == 0)
 		rc = check_strays(k, "servers", &server_kind, NULL, e);

@@ -202,15 +202,25 @@ static void screen_close(void *h)
 
 const struct talk screen_talk = { screen_open, screen_read, NULL, screen_key, screen_close };
 
-int show_vnc(struct call *c, const struct obj *o, FILE *out, struct err *e)
+static int show_while_it_runs(struct call *c, const struct obj *o, const char *column, FILE *out, struct err *e)
 {
-	AUTO(free) char *power = NULL, *vnc = NULL;
+	AUTO(free) char *power = NULL, *text = NULL;
 
-	if (obj_text(c, o, "power", &power, e) < 0 || obj_text(c, o, "vnc", &vnc, e) < 0)
+	if (obj_text(c, o, "power", &power, e) < 0 || obj_text(c, o, column, &text, e) < 0)
 		return -e->code;
 	if (word_in("RUNNING PAUSED", power))
-		fputs(vnc, out);
+		fputs(text, out);
 	return 0;
+}
+
+int show_vnc(struct call *c, const struct obj *o, FILE *out, struct err *e)
+{
+	return show_while_it_runs(c, o, "vnc", out, e);
+}
+
+int show_vnc_password(struct call *c, const struct obj *o, FILE *out, struct err *e)
+{
+	return show_while_it_runs(c, o, "vnc_password", out, e);
 }
 
 /* ---- console.log */

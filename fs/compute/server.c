@@ -316,7 +316,7 @@ static const struct file server_files[] = {
 	{ "screen.png", .flags = F_HIDDEN, .talk = &screen_talk, .help = "what its screen shows now" },
 	{ "diagnostics", .flags = F_LIVE | F_LIST, .show = show_diagnostics, .help = "what it used since it was started, a figure a line, some seconds old" },
 	{ "vnc", .flags = F_LIVE, .type = T_TEXT, .show = show_vnc, .help = "ADDRESS:PORT of its screen while it runs" },
-	{ "vnc-password", .flags = F_HIDDEN, .type = T_TEXT, .column = "vnc_password", .help = "what its VNC server asks for; another one at each start" },
+	{ "vnc-password", .flags = F_HIDDEN, .type = T_TEXT, .show = show_vnc_password, .help = "what its VNC server asks for; another one at each start" },
 	{ "imds", .flags = F_DIR, .tree = &imds_tree, .help = "what its guest sees at 169.254.169.254, with `log` of what it asked for; dated versions are answered, not listed" },
 	{ "networks", .flags = F_DIR, .links = &network_links, .help = "links to its networks; ln -sr adds one to a draft" },
 	{ 0 }

@@ -13,10 +13,12 @@ int consoles_start(struct cloud *cl, struct err *e);
 /* False: a picture hangs in the hypervisor, whose connection is not to be closed. */
 bool consoles_stop(struct cloud *cl);
 /* ADDRESS:PORT of a guest that runs. */
-show_fn show_vnc;
+show_fn show_vnc, show_vnc_password;
 /* The last lines a guest wrote to its console, for a sentence: at most size - 1 bytes on one line. */
 void console_last_words(struct cloud *cl, int64_t server, char *ret, size_t size);
 
+/* False: a hypervisor has not come back from being asked to shut a guest down. */
+bool servers_idle(void);
 /* STORE/servers/ROW[/file], by a path the guests' user can walk. */
 void server_path(struct cloud *cl, int64_t server, const char *file, char *ret, size_t size);
 /* Taps of its guest that were deleted while it runs: made again, given back to it, plugged. */

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -327,6 +328,95 @@ static int step_destroy(struct task *t, struct err *e)
 	return rc ? rc : note_power(t, "SHUTDOWN", NULL, e);
 }
 
+/* Asking by ACPI is done by a thread of its own: a hypervisor that hangs in it (its qemu is stopped, say) must not keep the guest from
+ * being ended when its time is over, which ends that call, too. */
+struct asked {
+	struct asked *next;
+	unsigned users;		/* who asks, and the thread */
+	struct hyper *h;
+	char name[24];
+	bool done;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	struct asked *first;	/* those that have not come back */
+} asked = { .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER };
+
+#define ASK_S 5		/* then it is not waited for any more */
+
+bool servers_idle(void)
+{
+	pthread_mutex_lock(&asked.lock);
+	bool idle = !asked.first;
+	pthread_mutex_unlock(&asked.lock);
+	return idle;
+}
+
+static void asked_drop(struct asked *a)
+{
+	if (--a->users == 0)
+		free(a);
+}
+
+static void *ask(void *arg)
+{
+	struct asked *a = arg;
+	struct err ignored;	/* one that does not hear is ended later, whatever the reason */
+
+	hyper_shutdown(a->h, a->name, &ignored);
+	pthread_mutex_lock(&asked.lock);
+	for (struct asked **p = &asked.first; *p; p = &(*p)->next)
+		if (*p == a) {
+			*p = a->next;
+			break;
+		}
+	a->done = true;
+	pthread_cond_broadcast(&asked.done);
+	asked_drop(a);
+	pthread_mutex_unlock(&asked.lock);
+	return NULL;
+}
+
+static bool is_asked(const char *name)
+{
+	for (const struct asked *a = asked.first; a; a = a->next)
+		if (strcmp(a->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Once at a time.  Returns when the hypervisor has heard it, or after ASK_S. */
+static void ask_to_shut_down(struct hyper *h, const char *name)
+{
+	struct asked *a = calloc(1, sizeof *a);
+	struct timespec until;
+	pthread_t thread;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ASK_S;
+	pthread_mutex_lock(&asked.lock);
+	if (!a || is_asked(name)) {
+		pthread_mutex_unlock(&asked.lock);
+		free(a);
+		return;
+	}
+	*a = (struct asked){ .next = asked.first, .users = 2, .h = h };
+	snprintf(a->name, sizeof a->name, "%s", name);
+	asked.first = a;
+	if (pthread_create(&thread, NULL, ask, a) == 0) {
+		pthread_detach(thread);
+		while (!a->done && pthread_cond_clockwait(&asked.done, &asked.lock, CLOCK_MONOTONIC, &until) == 0)
+			;
+	} else {
+		asked.first = a->next;
+		a->users--;
+	}
+	asked_drop(a);
+	pthread_mutex_unlock(&asked.lock);
+}
+
 static int step_shutdown(struct task *t, struct err *e)
 {
 	struct job j;
@@ -338,9 +428,8 @@ static int step_shutdown(struct task *t, struct err *e)
 		return rc;
 	if (j.state == GUEST_PAUSED)	/* it hears nothing: perhaps a boot that a crash cut off */
 		return step_destroy(t, e);
-	rc = hyper_shutdown(j.h, j.name, e);
-	/* it may have gone by itself just now */
-	return rc < 0 && hyper_state(j.h, j.name, &j.state, &(struct err){ 0 }) == 0 && is_off(&j) ? 0 : rc;
+	ask_to_shut_down(j.h, j.name);
+	return 0;
 }
 
 static int64_t mono_us(void)
@@ -365,7 +454,7 @@ static int step_off(struct task *t, struct err *e)
 		snprintf(t->detail, sizeof t->detail, "ended by force");
 	} else if (!is_off(&j)) {
 		if (waited / 5000000 != (waited - 800000) / 5000000)	/* a look may come late */
-			hyper_shutdown(j.h, j.name, &(struct err){ 0 });
+			ask_to_shut_down(j.h, j.name);
 		task_waits(t, "the guest to power off");
 		t->patient = true;	/* stop-timeout ends it */
 		t->again_ms = 500;

@@ -37,6 +37,7 @@ struct req {
 	struct err e;
 	pid_t tid;
 	bool known;	/* who is filled in */
+	bool reads;	/* no command: its refusal is the session's alone, not the object's */
 };
 
 static struct fs *fs_of(fuse_req_t req)
@@ -96,9 +97,12 @@ static void keep_refusal(struct req *r, struct node n, const char *name)
 	enum node_type t = node_type(r->fs, n);
 	struct node about = { .kind = n.kind, .row = n.row,
 		.file = t == N_COLLECTION || t == N_COLL_FILE ? NF_COLLECTION : NF_OBJECT };
+	if (r->reads)
+		about.kind = NK_SCRATCH;	/* of which nobody asks */
 	refusal(r->fs, &r->who, &c, about, path, &r->e);
 	log_debug("%s %s: %s", err_name(r->e.code), path, r->e.msg);
-	change_note(r->fs, about);
+	if (!r->reads)
+		change_note(r->fs, about);
 }
 
 static void fail(struct req *r, struct node n, const char *name)
@@ -515,6 +519,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	const struct file *f = node_file(r.fs, n);
 	bool personal = (f && f->flags & F_HIDDEN && n.kind == 0) || (fi->flags & O_ACCMODE) != O_RDONLY;
+	r.reads = (fi->flags & O_ACCMODE) == O_RDONLY;
 	if (handle_open(&r.c, n, fi->flags, personal ? who(&r) : NULL, &h, &r.e) < 0) {
 		fail(&r, n, NULL);
 		return;

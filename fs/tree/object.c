@@ -418,7 +418,7 @@ static int check_params(const struct verb *v, const struct args *a, struct err *
 		size_t n = strlen(a->v[i].key);
 		bool known = false;
 
-		for (const char *q = p; (q = strstr(q, a->v[i].key)); q += n)
+		for (const char *q = p; n && (q = strstr(q, a->v[i].key)); q += n)	/* an empty word is everywhere */
 			if ((q == p || strchr(" [", q[-1])) && strchr(a->v[i].value ? "=" : " ]", q[n]) && (q[n] || !a->v[i].value))
 				known = true;
 		if (!known)

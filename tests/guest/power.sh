@@ -45,6 +45,20 @@ is "then ACTIVE" "$(cat servers/a/wait)" ACTIVE
 works "and boots" until_true 90 booted a 4
 fails "nothing was ended by force" grep -q force servers/a/history
 
+# a qemu that hangs
+kill -STOP "$(qemus b)"
+timeout 60 cat servers/b/screen.png > /dev/null 2>&1 & picture=$!
+sleep 0.5
+works "stop of a guest whose qemu hangs" put stop servers/b/ctl
+is "ends it all the same" "$(timeout 60 cat servers/b/wait)" SHUTOFF
+is "with its process" "$(qemus b)" ""
+wait $picture
+fails "and the picture somebody waited for" [ $? = 124 ]
+like "history says by force" "$(last b)" "*Z stop ok *force*"
+put 'start' servers/b/ctl
+is "it starts again" "$(cat servers/b/wait)" ACTIVE
+works "and answers" answers b
+
 # what guests do
 works "the guest is told to power off" [ "$(asks b cgi-bin/off)" = off ]
 pid=$(qemus b)
