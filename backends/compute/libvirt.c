@@ -14,6 +14,7 @@
 #define KEEPALIVE_S 5		/* a remote machine is lost after KEEPALIVE_N unanswered questions this far apart */
 #define KEEPALIVE_N 4
 #define DESTROY_TRIES 5
+#define START_TRIES 10
 #define PICTURE_MAX (256 << 20)	/* bytes of a screen */
 
 /* Whom to tell.  Shared with libvirt's event registration, which may outlive the handle for the length of a call. */
@@ -480,9 +481,13 @@ static int libvirt_start(struct hyper *h, const struct guest_spec *s, struct err
 		return rc < 0 ? rc : err_set(e, EEXIST, "a domain of that name exists already");
 	if (hyper_domain_xml(s, l->simulated, &xml, e) < 0)
 		return -e->code;
-	d = virDomainCreateXML(l->conn, xml, l->simulated ? 0 : VIR_DOMAIN_START_PAUSED);
-	if (!d)
-		return why_not_started(l, s, e);
+	for (int i = 1; !(d = virDomainCreateXML(l->conn, xml, l->simulated ? 0 : VIR_DOMAIN_START_PAUSED)); i++) {
+		rc = why_not_started(l, s, e);
+		if (i == START_TRIES || !strstr(e->msg, "Failed to find an available port"))
+			return rc;
+		/* libvirt saw that its VNC port was free; before qemu took it, another process's guest did */
+		nanosleep(&(struct timespec){ .tv_nsec = (20 + random() % 180) * 1000000L }, NULL);
+	}
 	if (l->simulated && virDomainSuspend(d) < 0)
 		return vir_err(e);
 	return 0;
