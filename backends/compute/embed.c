@@ -256,6 +256,44 @@ int hyper_embed_sweep(const char *root, const char *name, struct err *e)
 
 /* ---- guests' processes, by what the driver leaves beside them ---- */
 
+#define TAIL 16384
+
+/* Between libvirt's own lines and the command line, qemu's begin with its name, after a time; glib's assertions with ERROR. */
+static const char *qemu_words(const char *line)
+{
+	const char *own = strstr(line, "qemu-system-");
+
+	if (strncmp(line, "ERROR:", 6) == 0)
+		return line;
+	return own && (own == line || (own > line + 2 && own[-1] == ' ' && own[-2] == 'Z')) && strstr(own, ": ") ? own : NULL;
+}
+
+void guest_last_words(const char *root, const char *name, char *ret, size_t size)
+{
+	char path[PATH_MAX], tail[TAIL + 1];
+
+	*ret = '\0';
+	snprintf(path, sizeof path, "%s/log/qemu/%s.log", root, name);
+	AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t len = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	ssize_t n = len < 0 ? -1 : pread(fd, tail, TAIL, len > TAIL ? len - TAIL : 0);
+
+	if (n <= 0)
+		return;
+	tail[n] = '\0';
+	for (char *save, *l = strtok_r(tail, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+		const char *words = qemu_words(l);
+
+		if (strstr(l, ": starting up libvirt "))
+			*ret = '\0';	/* what an earlier one said */
+		if (words)
+			snprintf(ret, size, "%s", words);
+	}
+	for (char *p = ret; *p; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
+}
+
 pid_t guest_process(const char *root, const char *name)
 {
 	char path[PATH_MAX];

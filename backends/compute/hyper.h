@@ -111,6 +111,8 @@ int hyper_list(struct hyper *h, void (*fn)(void *arg, const char *name, enum gue
 int guest_process_list(const char *root, void (*fn)(void *arg, const char *name, pid_t pid), void *arg, struct err *e);
 /* 0: it has none. */
 pid_t guest_process(const char *root, const char *name);
+/* The last line its qemu itself wrote since it was started; "": none. */
+void guest_last_words(const char *root, const char *name, char *ret, size_t size);
 /* Ends it, if it lives, and removes its traces.  Only while no driver of that root is open. */
 int guest_process_end(const char *root, const char *name, struct err *e);
 

@@ -134,13 +134,18 @@ static const char *status_for(const char *status, enum guest_state s)
 /* What an operator finds in `error`: it is no failed task's, so that `wait` does not fail. */
 static int note_crash(struct cloud *cl, struct call *c, struct obj *o, const char *why, struct err *e)
 {
-	char words[200], line[900];
+	char name[24], words[400], qemu[300], line[1200];
 	struct err crash = { 0 };
 
+	guest_name(o->row.id, name);
+	guest_last_words(cl->run, name, qemu, sizeof qemu);
 	console_last_words(cl, o->row.id, words, sizeof words);
-	err_set(&crash, EIO, "the guest %s; %s%s", strcmp(why, "panicked") == 0 ? "panicked" : "crashed: its process ended without being asked",
-		*words ? "its last words: " : "it left no words on its console", words);
+	err_set(&crash, EIO, "the guest %s", strcmp(why, "panicked") == 0 ? "panicked" : "crashed: its process ended without being asked");
 	error_text(line, sizeof line, &crash, c->request, NULL);
+	size_t n = strlen(line);
+
+	snprintf(line + n, sizeof line - n, "%s%s%s%s", *qemu ? "; qemu said: " : "", qemu,
+		 *words ? "; its last words: " : "; it left no words on its console", words);
 	return row_set_error(c->db, o->row.id, line, "", e);
 }
 

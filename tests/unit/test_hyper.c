@@ -496,6 +496,38 @@ static void an_embedded_root_is_made_with_its_configuration(void)
 	CHECK_INT(system(cmd), 0);
 }
 
+/* Of a log as libvirt 9.0 and qemu 7.2 write it. */
+static void qemus_last_words_are_its_own(void)
+{
+	char root[] = "/tmp/test_hyper.XXXXXX", path[128], cmd[64], words[64] = "x";
+
+	CHECK(mkdtemp(root) != NULL);
+	guest_last_words(root, "c-12", words, sizeof words);
+	CHECK_STR(words, "");
+	snprintf(path, sizeof path, "mkdir -p %s/log/qemu", root);
+	CHECK_INT(system(path), 0);
+	snprintf(path, sizeof path, "%s/log/qemu/c-12.log", root);
+	FILE *f = fopen(path, "w");
+
+	CHECK(f && fputs("2026-11-23 05:00:00.000+0000: starting up libvirt version: 9.0.0, qemu version: 7.2.22\n"
+			 "LC_ALL=C \\\nQEMU_AUDIO_DRV=none \\\n/usr/bin/qemu-system-x86_64 \\\n-name guest=c-12,debug-threads=on \\\n"
+			 "-msg timestamp=on\n"
+			 "2026-11-23T05:00:01.000000Z qemu-system-x86_64: of an earlier life\n"
+			 "2026-11-23 05:00:02.000+0000: shutting down, reason=crashed\n", f) >= 0 && fflush(f) == 0);
+	guest_last_words(root, "c-12", words, sizeof words);
+	CHECK_STR(words, "qemu-system-x86_64: of an earlier life");
+	CHECK(fputs("2026-11-23 05:01:00.000+0000: starting up libvirt version: 9.0.0, qemu version: 7.2.22\n"
+		    "/usr/bin/qemu-system-x86_64 \\\n-msg timestamp=on\n", f) >= 0 && fflush(f) == 0);
+	guest_last_words(root, "c-12", words, sizeof words);
+	CHECK_STR(words, "");
+	CHECK(fputs("**\nERROR:../a.c:1:b: assertion failed: (\x1b[1m)\n", f) >= 0 && fflush(f) == 0);
+	guest_last_words(root, "c-12", words, sizeof words);
+	CHECK_STR(words, "ERROR:../a.c:1:b: assertion failed: (?[1m)");
+	fclose(f);
+	snprintf(cmd, sizeof cmd, "rm -rf %s", root);
+	CHECK_INT(system(cmd), 0);
+}
+
 /* ---- fault.c ---- */
 
 static void a_fault_breaks_the_call_it_names(void)
@@ -623,6 +655,7 @@ int main(void)
 	RUN(a_simulated_guest_has_no_devices);
 	RUN(an_embedded_root_is_read_from_the_uri);
 	RUN(an_embedded_root_is_made_with_its_configuration);
+	RUN(qemus_last_words_are_its_own);
 	RUN(a_fault_breaks_the_call_it_names);
 	RUN(a_fault_delays_the_call_it_names);
 	RUN(faults_come_from_the_environment);
