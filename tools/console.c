@@ -168,7 +168,8 @@ static int open_console(const char *path, int flags, int *ret)
 		return 0;
 	int why = errno;
 
-	if (why == EBUSY && refusal(path, line, sizeof line))
+	/* what the cloud itself refused, and not the kernel before it */
+	if ((why == EBUSY || why == EOPNOTSUPP || why == EHOSTDOWN) && refusal(path, line, sizeof line))
 		fprintf(stderr, "cirrusfs: %s", line);
 	else
 		fprintf(stderr, "cirrusfs: %s: %s\n", path, strerror(why));
@@ -193,6 +194,7 @@ int cmd_console(int argc, char **argv)
 	if (open_console(path, O_RDONLY, &from) < 0 || open_console(path, O_WRONLY, &to) < 0)
 		return 1;
 	heard = mono_ms();
+	signal(SIGPIPE, SIG_IGN);	/* else the terminal would stay raw when who reads us goes */
 	make_raw();
 	if (pthread_create(&reader, NULL, show, &from) != 0) {
 		restore();

@@ -589,13 +589,39 @@ static void read_wait(fuse_req_t req, struct handle *h, size_t size, off_t off)
 	waits_park(fs, id, h->n, h->base + off, size, answer_wait, req);
 }
 
+struct talk_read {
+	fuse_req_t req;
+	struct node n;
+};
+
+/* What a talk says of its failure comes when nobody calls any more: the sentence is kept from here. */
+static void answer_talk(void *arg, const struct err *e, const char *text, size_t len)
+{
+	struct talk_read *t = arg;
+	AUTO_REQ r = { 0 };
+
+	if (!e || e->code == EINTR) {
+		answer_wait(t->req, e, text, len);
+	} else if (req_begin(&r, t->req) == 0) {
+		r.e = *e;
+		fail(&r, t->n, NULL);
+	}
+	free(t);
+}
+
 static void read_talk(fuse_req_t req, struct handle *h, size_t size, off_t off)
 {
+	struct talk_read *t = malloc(sizeof *t);
 	struct fs *fs = fs_of(req);
 	uint64_t id = waits_id(fs);
 
+	if (!t) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*t = (struct talk_read){ req, h->n };
 	fuse_req_interrupt_func(req, interrupted, (void *)(uintptr_t)id);
-	waits_park_talk(fs, id, h, off, size < TALK_MAX ? size : TALK_MAX, answer_wait, req);
+	waits_park_talk(fs, id, h, off, size < TALK_MAX ? size : TALK_MAX, answer_talk, t);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
