@@ -604,6 +604,7 @@ static void answer_talk(void *arg, const struct err *e, const char *text, size_t
 		answer_wait(t->req, e, text, len);
 	} else if (req_begin(&r, t->req) == 0) {
 		r.e = *e;
+		r.reads = true;
 		fail(&r, t->n, NULL);
 	}
 	free(t);
