@@ -434,6 +434,7 @@ int cloud_start(struct cloud *c, struct err *e)
 	if (imds_start(c, e) < 0 || consoles_start(c, e) < 0)
 		return -e->code;
 	files_settle(&c->fs);
+	uploads_sweep(c);
 	if (pthread_create(&c->networks, NULL, networks_start, c) != 0)
 		return err_set(e, EAGAIN, "start a thread: %m");
 	if (images_start(c, e) < 0 || hosts_start(c, e) < 0)

@@ -269,7 +269,7 @@ static void simulate_again(struct conn *cn)
 		struct obj o;
 
 		if (call_begin(&cn->cloud->fs, &c, &e) < 0 || obj_by_id(&c, ids.v[i], &o, &e) < 0 || obj_text(&c, &o, "power", &power, &e) < 0 ||
-		    strcmp(power, "RUNNING") != 0)
+		    !word_in("RUNNING PAUSED", power))	/* paused: seen so in the moment before it was resumed */
 			continue;
 		guest_name(o.row.id, name);
 		struct guest_spec spec = { .name = name, .uuid = o.row.uuid, .hostname = o.row.name, .vcpus = 1, .ram_mib = 64, .virt_type = "test" };

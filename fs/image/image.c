@@ -2,6 +2,7 @@
  * open(2) for writing begins the task: whoever waits waits for the upload too, and one that a crash cut off is found by its task. */
 #include "image.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -14,6 +15,8 @@
 #include "../../backends/base/log.h"
 #include "../../backends/block/disk.h"
 #include "../tree/value.h"
+
+AUTO_FN(DIR *, closedir);
 
 /* ---- uploads under way, in memory: a process that starts finds none */
 
@@ -95,6 +98,33 @@ static int data_size(struct call *c, const struct obj *o, int64_t *ret, struct e
 	image_path(cloud_of(c->fs), o->row.id, strcmp(o->row.status, "active") == 0 ? ".img" : ".upload", path, sizeof path);
 	*ret = stat(path, &st) == 0 ? st.st_size : 0;
 	return 0;
+}
+
+/* A process that ended between making the file of an upload and recording its task left a file that nobody will look for. */
+void uploads_sweep(struct cloud *cl)
+{
+	AUTO(call_end) struct call c = { 0 };
+	char dir[300], path[700];
+	struct err e;
+
+	snprintf(dir, sizeof dir, "%s/images", cl->data);
+	AUTO(closedir) DIR *d = opendir(dir);
+	if (!d || call_begin(&cl->fs, &c, &e) < 0)
+		return;
+	for (struct dirent *de; (de = readdir(d)); ) {
+		struct task_row t = { 0 };
+		long image;
+		int end = 0;
+
+		if (sscanf(de->d_name, "%ld.upload%n", &image, &end) != 1 || !end || de->d_name[end])
+			continue;
+		int rc = task_of(c.db, image, &t, &e);
+
+		task_row_free(&t);
+		snprintf(path, sizeof path, "%s/%s", dir, de->d_name);
+		if (rc == 0 && unlink(path) < 0)
+			log_warn("remove %s: %m", path);
+	}
 }
 
 /* In the transaction of the open: the first writer begins the task, others join it. */

@@ -12,6 +12,8 @@ int image_virtual_gib(struct call *c, const struct obj *image, int64_t *ret, str
 
 /* STORE/images/ROW and the suffix, by the path guests' user can walk. */
 void image_path(struct cloud *cl, int64_t image, const char *suffix, char *ret, size_t size);
+/* At start, before anybody can upload. */
+void uploads_sweep(struct cloud *cl);
 /* A download is ours from here; parts nobody waits for go. */
 int images_start(struct cloud *cl, struct err *e);
 void images_stop(struct cloud *cl);
