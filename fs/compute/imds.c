@@ -203,7 +203,7 @@ static void put_index(const struct imds *m, unsigned version, FILE *out)
 
 static void put_manifest(const struct imds *m, unsigned version, FILE *out)
 {
-	fputs("FIXME", out);	/* Nova's own word, which programs have learned to skip */
+	fputs("FIXME", out);	/* the very value Nova answers for ami-manifest-path: part of the interface, nothing of ours is open */
 }
 
 static void put_disk(const struct imds *m, unsigned version, FILE *out)

@@ -287,6 +287,7 @@ static int note_power(struct task *t, const char *power, const char *vnc, struct
 
 	if (task_write(t, &c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
 	    obj_set_text(&c, &o, "power", power, e) < 0 || obj_int(&c, &o, "launched", &before, e) < 0 ||
+	    row_touch(c.db, o.row.id, "power", e) < 0 ||	/* an observer that looked before this sees that it was too early */
 	    (vnc && obj_set_text(&c, &o, "vnc", vnc, e) < 0) || (vnc && !before && obj_set_int(&c, &o, "launched", now_us(), e) < 0))
 		return -e->code;
 	changed(&c, &o, CH_VALUES);
