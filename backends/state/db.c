@@ -116,27 +116,66 @@ static void db_close(struct db *db)
 }
 AUTO_FN(struct db *, db_close);
 
-static int db_open(struct state *st, bool create, struct db **ret, struct err *e)
+static int db_connect(const char *path, bool create, const char *pragmas, struct db **ret, struct err *e)
 {
 	AUTO(db_close) struct db *db = calloc(1, sizeof *db);
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
 
 	if (!db)
 		return err_set(e, ENOMEM, "open state: %m");
-	db->st = st;
-	int rc = sqlite3_open_v2(st->path, &db->h, flags, NULL);
+	int rc = sqlite3_open_v2(path, &db->h, flags, NULL);
 	if (rc != SQLITE_OK)
-		return err_set(e, rc == SQLITE_CANTOPEN ? ENOENT : sql_errno(rc), "open '%s': %s", st->path,
+		return err_set(e, rc == SQLITE_CANTOPEN ? ENOENT : sql_errno(rc), "open '%s': %s", path,
 			       db->h ? sqlite3_errmsg(db->h) : "out of memory");
 	sqlite3_busy_timeout(db->h, 10000);
 	sqlite3_extended_result_codes(db->h, 1);
-	rc = db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-		     "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096; PRAGMA journal_size_limit=16777216;"
-		     "PRAGMA recursive_triggers=ON", e);
+	rc = db_exec(db, pragmas, e);
 	if (rc < 0)
 		return rc;
 	*ret = steal_ptr(&db);
 	return 0;
+}
+
+static int db_open(struct state *st, bool create, struct db **ret, struct err *e)
+{
+	int rc = db_connect(st->path, create, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+			    "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096; PRAGMA journal_size_limit=16777216;"
+			    "PRAGMA recursive_triggers=ON", ret, e);
+
+	if (rc == 0)
+		(*ret)->st = st;
+	return rc;
+}
+
+int db_open_alone(const char *path, const char *const *migrations, size_t n, struct db **ret, struct err *e)
+{
+	AUTO(db_close) struct db *db = NULL;
+	mode_t old = umask(0077);
+	int rc = db_connect(path, true, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
+			    "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864", &db, e);
+
+	umask(old);
+	if (rc == 0)
+		rc = schema_migrate(db, migrations, n, e);
+	if (rc < 0)
+		return err_prefix(e, "%s", path);
+	*ret = steal_ptr(&db);
+	return 0;
+}
+
+void db_close_alone(struct db *db)
+{
+	db_close(db);
+}
+
+int db_script(struct db *db, const char *sql, struct err *e)
+{
+	return db_exec(db, sql, e);
+}
+
+bool db_idle(struct db *db)
+{
+	return sqlite3_get_autocommit(db->h);
 }
 
 int db_reader(struct state *st, struct db **ret, struct err *e)
@@ -204,7 +243,7 @@ int state_open(const char *path, bool create, struct state **ret, struct err *e)
 	umask(old);
 	if (rc < 0)
 		return rc;
-	rc = schema_migrate(st->writer, e);
+	rc = schema_migrate(st->writer, state_migrations, n_state_migrations, e);
 	if (rc < 0)
 		return err_prefix(e, "%s", path);
 	*ret = steal_ptr(&st);
@@ -326,6 +365,22 @@ void stmt_blob(struct stmt *s, int n, const void *v, size_t len)
 		bound(s, sqlite3_bind_blob64(s->st, i, v, len, SQLITE_TRANSIENT));
 }
 
+void stmt_blob_borrow(struct stmt *s, int n, const void *v, size_t len)
+{
+	int i = param(s, n);
+
+	if (!s->rc)
+		bound(s, sqlite3_bind_blob64(s->st, i, v, len, SQLITE_STATIC));
+}
+
+void stmt_null(struct stmt *s, int n)
+{
+	int i = param(s, n);
+
+	if (!s->rc)
+		bound(s, sqlite3_bind_null(s->st, i));
+}
+
 int stmt_step(struct stmt *s, struct err *e)
 {
 	int rc = s->rc ? s->rc : sqlite3_step(s->st);
@@ -356,6 +411,14 @@ const char *stmt_col_text(struct stmt *s, int col)
 	const char *t = (const char *)sqlite3_column_text(s->st, col);
 
 	return t ? t : "";
+}
+
+const void *stmt_col_blob(struct stmt *s, int col, size_t *len)
+{
+	const void *v = sqlite3_column_blob(s->st, col);
+
+	*len = (size_t)sqlite3_column_bytes(s->st, col);
+	return v;
 }
 
 bool stmt_col_null(struct stmt *s, int col)

@@ -42,12 +42,15 @@ struct stmt {
 struct stmt stmt_prepare(struct db *db, const char *sql);
 void stmt_int(struct stmt *s, int n, int64_t v);
 void stmt_text(struct stmt *s, int n, const char *v);	/* NULL: null; copied */
-void stmt_blob(struct stmt *s, int n, const void *v, size_t len);
+void stmt_blob(struct stmt *s, int n, const void *v, size_t len);	/* copied */
+void stmt_blob_borrow(struct stmt *s, int n, const void *v, size_t len);	/* not copied: good until stmt_done */
+void stmt_null(struct stmt *s, int n);
 int stmt_step(struct stmt *s, struct err *e);		/* 1 a row, 0 no more, -errno */
 /* For statements without a row to read: steps to the end. */
 int stmt_run(struct stmt *s, struct err *e);
 int64_t stmt_col_int(struct stmt *s, int col);
 const char *stmt_col_text(struct stmt *s, int col);	/* never NULL; valid until the next step */
+const void *stmt_col_blob(struct stmt *s, int col, size_t *len);	/* valid until the next step */
 bool stmt_col_null(struct stmt *s, int col);
 void stmt_done(struct stmt *s);
 static inline void auto_stmt_done(struct stmt *s)
@@ -79,9 +82,22 @@ void tx_undo(struct tx *tx);
  * transactions cheap: SQLite looks through what could be undone at the end of every statement. */
 int tx_settle(struct tx *tx, struct err *e);
 
+/* ---- a database of its own, beside the state: one connection, for one thread at a time; transactions are its user's business (db_script).
+ * WAL with synchronous=NORMAL: a commit is whole or not there after a crash, in order, and durable once WAL was synced (PATH-wal).
+ * Migrations as in schema.c. */
+int db_open_alone(const char *path, const char *const *migrations, size_t n, struct db **ret, struct err *e);
+void db_close_alone(struct db *db);
+AUTO_FN(struct db *, db_close_alone);
+/* Several statements without parameters. */
+int db_script(struct db *db, const char *sql, struct err *e);
+/* No transaction is open: SQLite ends one by itself when the disk is full or fails. */
+bool db_idle(struct db *db);
+
 /* Microseconds since 1970, UTC: the unit of every time in the state. */
 int64_t now_us(void);
 /* Schema versions: docs/state.md.  Applied by state_open. */
-int schema_migrate(struct db *db, struct err *e);
+extern const char *const state_migrations[];
+extern const size_t n_state_migrations;
+int schema_migrate(struct db *db, const char *const *migrations, size_t n, struct err *e);
 /* For schema.c only: scripts of several statements. */
 sqlite3 *db_handle(struct db *db);

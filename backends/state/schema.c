@@ -7,7 +7,7 @@
 
 #include "db.h"
 
-static const char *const migrations[] = {
+const char *const state_migrations[] = {
 /* 1: the machine, and the first kinds */
 "CREATE TABLE object (\n"
 "  id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
@@ -177,6 +177,8 @@ static const char *const migrations[] = {
 "ALTER TABLE server ADD COLUMN vnc TEXT; ALTER TABLE server ADD COLUMN vnc_password TEXT;\n",
 };
 
+const size_t n_state_migrations = ARRAY_LEN(state_migrations);
+
 static int version(struct db *db, int64_t *ret, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT value FROM meta WHERE name = 'schema'");
@@ -197,9 +199,9 @@ static int script(struct db *db, const char *sql, struct err *e)
 	return -e->code;
 }
 
-int schema_migrate(struct db *db, struct err *e)
+int schema_migrate(struct db *db, const char *const *migrations, size_t n, struct err *e)
 {
-	int64_t have = 0, want = ARRAY_LEN(migrations);
+	int64_t have = 0, want = (int64_t)n;
 	int rc = script(db, "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)", e);
 
 	if (rc == 0)
