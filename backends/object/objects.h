@@ -105,6 +105,8 @@ int64_t attr_get(struct objects *os, int64_t id, const char *name, char *buf, si
 int64_t attr_list(struct objects *os, int64_t id, char *buf, size_t size, struct err *e);
 int attr_set(struct objects *os, int64_t id, const char *name, const char *value, size_t size, int flags, struct err *e);
 int attr_remove(struct objects *os, int64_t id, const char *name, struct err *e);
+/* For listings, where user.mime_type is not set: what a name's end says of its content: "image/jpeg"; application/octet-stream when nothing. */
+const char *attr_mime(const char *name);
 
 /* ---- contents */
 /* flags: open(2)'s.  Several may have it open; they share what is not yet cut. */

@@ -15,6 +15,8 @@
 /* ---- the index (index.c) */
 /* Takes the lock and sees that a transaction is open.  NULL: e says why, the lock is not held. */
 struct db *index_begin(struct objects *os, struct err *e);
+/* Its connection, while it is begun. */
+struct db *index_db(struct objects *os);
 /* Gives the lock back; changed: something is to be committed. */
 void index_end(struct objects *os, bool changed);
 /* Within begin and end: what follows can be undone alone (one level). */
@@ -37,13 +39,21 @@ void body_overlay(struct objects *os, struct entry *n);
 bool body_removed(struct objects *os, int64_t id);
 /* What is written of it and not yet cut has to be cut before the transaction is committed: it took another's name. */
 void body_renamed(struct objects *os, int64_t id);
+/* Its time was set: the next cut keeps it. */
+void body_touch(struct objects *os, int64_t id, int64_t mtime);
+/* It is open, or has what is not yet cut. */
+bool body_is(struct objects *os, int64_t id);
 /* One reference to that content less, or more (root: manifest.h). */
 int content_drop(struct objects *os, int64_t root, struct err *e);
 int content_share(struct objects *os, int64_t root, struct err *e);
 
 /* The last cut of an object is recorded: size, mtime, root, uncut 0, etag unknown; the old content becomes a version where the space keeps them, else it
  * is dropped.  An entry that is gone: the new content is dropped. */
-int name_cut(struct objects *os, int64_t id, uint64_t size, int64_t mtime, int64_t root, struct err *e);
+/* etag NULL: it is not known. */
+int name_cut(struct objects *os, int64_t id, uint64_t size, int64_t mtime, int64_t root, const char *etag, struct err *e);
+/* fn for every content that entries, and versions too, of a space (0: of all) refer to, the same one as often as it is; until it returns non-zero. */
+typedef int names_root_fn(void *arg, int64_t root, uint64_t size);
+int names_roots(struct objects *os, int64_t space, int64_t tenant, names_root_fn *fn, void *arg, struct err *e);
 /* Removes the row of one that was open when its name went, and its content. */
 int name_forget(struct objects *os, int64_t id, struct err *e);
 /* Rows that a crash left: never cut, or removed while open. */
@@ -52,11 +62,23 @@ int names_sweep(struct objects *os, struct err *e);
 int space_room(struct objects *os, int64_t space, int64_t bytes, int64_t count, struct err *e);
 /* Bytes of a space that are written and not yet in a cut count too: told as they come (object.c), negative as they are cut. */
 void space_pending(struct objects *os, int64_t space, int64_t bytes);
+/* Where an old version's content is; ENOENT, also where it is the marker of a removal. */
+int version_content(struct objects *os, int64_t version, int64_t *root, uint64_t *size, struct err *e);
 /* MD5 of the content `root` it had when it was computed; forgotten by name_cut. */
 int name_etag(struct objects *os, int64_t id, char ret[33], struct err *e);	/* 1 known, 0 not */
 int name_set_etag(struct objects *os, int64_t id, int64_t root, const char *etag, struct err *e);
-/* Removes what has expired by now; the next time, in seconds since 1970, something does (0: never). */
+/* What is kept in memory and belongs into the transaction that is about to be committed: directories' times. */
+int names_flush(struct objects *os, struct err *e);
+/* Something that was written is undone (by index_undo, or SQLite ended the transaction): what is known of it in memory is read anew. */
+void names_undone(struct objects *os);
+
+/* ---- of names, too; the index is not begun */
+/* Removes what has expired by now; the next time, in seconds since 1970, something does (0: never); -errno. */
 int64_t names_expire(struct objects *os, struct err *e);
+/* What a tenant's quota is compared with. */
+int space_tenant_used(struct objects *os, int64_t tenant, int64_t *bytes, int64_t *count, struct err *e);
+/* The names' part of objects_check.  What is repaired by moving it stands in lost+found at the top of its space. */
+int64_t names_check(struct objects *os, bool repair, objects_fault_fn *fn, void *arg, struct err *e);
 
 struct names;	/* what names.c keeps in memory: tenants' quotas, pending bytes */
 struct names *names_new(void);
