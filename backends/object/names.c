@@ -468,7 +468,7 @@ static int set(struct objects *os, struct db *db, int64_t id, const struct name_
 	if (rc == 0 && !db_changes(db))
 		return err_set(e, ENOENT, "there is no object %" PRId64, id);
 	if (rc == 0 && v->mtime_set)
-		body_touch(os, id, v->mtime);
+		body_times(os, id, v->mtime);
 	return rc;
 }
 

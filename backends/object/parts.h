@@ -40,16 +40,15 @@ bool body_removed(struct objects *os, int64_t id);
 /* What is written of it and not yet cut has to be cut before the transaction is committed: it took another's name. */
 void body_renamed(struct objects *os, int64_t id);
 /* Its time was set: the next cut keeps it. */
-void body_touch(struct objects *os, int64_t id, int64_t mtime);
+void body_times(struct objects *os, int64_t id, int64_t mtime);
 /* It is open, or has what is not yet cut. */
 bool body_is(struct objects *os, int64_t id);
 /* One reference to that content less, or more (root: manifest.h). */
 int content_drop(struct objects *os, int64_t root, struct err *e);
 int content_share(struct objects *os, int64_t root, struct err *e);
 
-/* The last cut of an object is recorded: size, mtime, root, uncut 0, etag unknown; the old content becomes a version where the space keeps them, else it
+/* The last cut of an object is recorded: size, mtime, root, uncut 0, etag (NULL: unknown); the old content becomes a version where the space keeps them, else it
  * is dropped.  An entry that is gone: the new content is dropped. */
-/* etag NULL: it is not known. */
 int name_cut(struct objects *os, int64_t id, uint64_t size, int64_t mtime, int64_t root, const char *etag, struct err *e);
 /* fn for every content that entries, and versions too, of a space (0: of all) refer to, the same one as often as it is; until it returns non-zero. */
 typedef int names_root_fn(void *arg, int64_t root, uint64_t size);
@@ -63,7 +62,7 @@ int space_room(struct objects *os, int64_t space, int64_t bytes, int64_t count, 
 /* Bytes of a space that are written and not yet in a cut count too: told as they come (object.c), negative as they are cut. */
 void space_pending(struct objects *os, int64_t space, int64_t bytes);
 /* Where an old version's content is; ENOENT, also where it is the marker of a removal. */
-int version_content(struct objects *os, int64_t version, int64_t *root, uint64_t *size, struct err *e);
+int version_content(struct objects *os, int64_t version, uint64_t *size, int64_t *mtime, int64_t *root, struct err *e);
 /* MD5 of the content `root` it had when it was computed; forgotten by name_cut. */
 int name_etag(struct objects *os, int64_t id, char ret[33], struct err *e);	/* 1 known, 0 not */
 int name_set_etag(struct objects *os, int64_t id, int64_t root, const char *etag, struct err *e);

@@ -180,7 +180,7 @@ static int old_get(struct db *db, int64_t id, struct old *ret, struct err *e)
 	return ret->name && ret->etag && ret->attrs ? 0 : err_set(e, ENOMEM, "read a version: out of memory");
 }
 
-int version_content(struct objects *os, int64_t version, int64_t *root, uint64_t *size, struct err *e)
+int version_content(struct objects *os, int64_t version, uint64_t *size, int64_t *mtime, int64_t *root, struct err *e)
 {
 	AUTO(old) struct old o = { 0 };
 	int rc = old_get(index_db(os), version, &o, e);
@@ -190,6 +190,7 @@ int version_content(struct objects *os, int64_t version, int64_t *root, uint64_t
 	if (o.marker)
 		return err_set(e, ENOENT, "'%s' was removed then: there is no content", o.name);
 	*size = o.size;
+	*mtime = o.mtime;
 	*root = o.root;
 	return 0;
 }

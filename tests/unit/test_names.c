@@ -136,7 +136,7 @@ FAKE void body_renamed(struct objects *os, int64_t id)
 		os->renamed[i] = true;
 }
 
-FAKE void body_touch(struct objects *os, int64_t id, int64_t mtime)
+FAKE void body_times(struct objects *os, int64_t id, int64_t mtime)
 {
 }
 
@@ -906,7 +906,7 @@ static void versioning(struct objects *os, bool on)
 static void old_contents_become_versions(void)
 {
 	AUTO(done) struct objects *os = store();
-	int64_t t = top(os), d = made(os, t, "d", ENTRY_DIR), f, g, v = 0, root = 0;
+	int64_t t = top(os), d = made(os, t, "d", ENTRY_DIR), f, g, v = 0, root = 0, mtime = 0;
 	struct entry n = { 0 };
 	uint64_t size = 0;
 	char buf[100];
@@ -928,7 +928,7 @@ static void old_contents_become_versions(void)
 	CHECK_STR(versions(os, NULL, NULL), "d/f\ng\n");
 	agrees(os);
 	index_begin(os, &e);
-	CHECK_INT(version_content(os, v, &root, &size, &e), 0);
+	CHECK_INT(version_content(os, v, &size, &mtime, &root, &e), 0);
 	index_end(os, false);
 	CHECK_INT(size, 1);
 	/* restored, with what it was made of, even when its directory is gone */
