@@ -1,0 +1,68 @@
+/* A body: the content of an object while it is open, or written and not yet cut.  All who have it open share it.  object.c reads and writes,
+ * flush.c brings what is written into chunks, bodies.c keeps the table of them and cuts. */
+#pragma once
+
+#include "core.h"
+#include "runs.h"
+
+struct body {
+	struct objects *os;
+	struct body *hash_next;
+	int64_t id;		/* the object's; minus a version's number: read-only */
+	unsigned refs;		/* guarded by the table's lock: handles, and whoever else uses it */
+	unsigned opens;		/* handles; the same */
+	bool removed;		/* its name is gone; the same */
+	bool due, renamed;	/* stands in those lists; the same */
+	struct body *due_next, *renamed_next;
+	_Atomic uint64_t size;
+	_Atomic int64_t mtime;
+	_Atomic bool dirty;	/* differs from its last cut */
+	_Atomic unsigned cuts;	/* on their way into the index */
+
+	pthread_mutex_t lock;	/* what is below */
+	pthread_cond_t changed;
+	bool known, loaded;	/* its row was read; its manifest was */
+	bool uncut;
+	int64_t space, root;	/* root: of the last cut */
+	bool compress;
+	struct manifest m;
+	struct runs runs;
+	struct pins *pins;	/* guarded by the index */
+	int64_t told;		/* bytes that were told to space_pending and are in no cut */
+	bool working, queued;	/* somebody flushes; it waits for a worker */
+	struct err failed;	/* why what was written could not be stored */
+	uint64_t writes;	/* counts changes */
+};
+
+/* A reference; ENOENT.  The body may be new: body_know reads its row. */
+int body_get(struct objects *os, int64_t id, struct body **ret, struct err *e);
+void body_put(struct body *b);
+/* A handle of it was closed, or it was changed without one: unless others have it open it is cut with the next commit. */
+void body_closed(struct body *b, bool handle);
+struct body *body_find(struct objects *os, int64_t id);	/* a reference, or NULL */
+/* The lock is held. */
+int body_know(struct body *b, struct err *e);
+int body_load(struct body *b, struct err *e);		/* its manifest */
+int body_want(struct body *b, uint64_t off, uint64_t len, struct err *e);
+/* What is written goes into chunks: all of it, or what is full (all false).  Gives the lock away meanwhile. */
+int body_flush(struct body *b, bool all, bool durable_soon, struct err *e);
+void body_work(struct body *b);				/* a worker does that soon */
+/* A version of it is queued for the next commit.  Takes the lock. */
+int body_cut(struct body *b, bool durable_soon, struct err *e);
+void body_dirty(struct body *b);
+
+struct bodies {
+	pthread_mutex_t lock;
+	struct body *table[4096];
+	struct body *due, *renamed;
+	unsigned n, n_due;
+	_Atomic uint64_t bytes;		/* in runs, all together */
+	/* workers (flush.c) */
+	pthread_mutex_t work_lock;
+	pthread_cond_t work;
+	struct body *queue[1024];
+	unsigned head, tail;
+	pthread_t threads[2];
+	unsigned n_threads;
+	bool stop;
+};

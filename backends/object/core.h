@@ -1,0 +1,165 @@
+/* Shared by the files that keep chunks and contents: index.c commit.c pack.c chunks.c object.c sweep.c store.c. */
+#pragma once
+
+#include <stdatomic.h>
+#include <xxhash.h>
+
+#include "chunker.h"
+#include "manifest.h"
+#include "parts.h"
+
+#define CHUNK_MIN 16384
+#define CHUNK_AVG 65536
+#define CHUNK_MAX 262144
+#define FRESH_MAX 32768		/* chunks up to this are kept in the index until they are packed, when somebody waits for them to be durable */
+#define DIRTY_MAX (24u << 20)	/* written and not yet in chunks, all objects together: beyond it writers wait */
+#define LOW_ROOM (24 << 20)	/* bytes of the disk that are left for removing things */
+
+struct where {			/* a stored chunk */
+	int64_t id, h, h2;
+	uint32_t len;
+	int64_t pack;		/* 0: in the index itself */
+	int64_t at;
+	uint32_t stored;	/* bytes of its record's payload; less than len: compressed */
+	bool bad;
+};
+
+/* ---- packs (pack.c): files of records, appended to and never changed.  Formats: docs/objects.md. */
+struct packs;
+int packs_open(const char *dir, struct packs **ret, struct err *e);
+void packs_close(struct packs *p);
+struct record {			/* one chunk to append */
+	struct where w;		/* id, h, h2, len, stored; pack and at are filled in */
+	const void *data;	/* stored bytes */
+};
+/* Appends them in one go.  Not durable yet. */
+int packs_append(struct packs *p, struct record *r, size_t n, struct err *e);
+/* What was appended before is durable when it returns. */
+int packs_sync(struct packs *p, struct err *e);
+/* Its stored bytes, w->stored of them; EBADMSG: the file ends before. */
+int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e);
+/* The pack that is appended to now: not to be compacted. */
+int64_t packs_current(struct packs *p);
+int packs_remove(struct packs *p, int64_t pack, struct err *e);
+/* fn for every pack file. */
+int packs_each(struct packs *p, int (*fn)(void *arg, int64_t pack, int64_t size), void *arg, struct err *e);
+/* fn for every record whose head is sound, in order; data: its stored bytes.  What is between sound records is skipped. */
+int packs_scan(struct packs *p, int64_t pack, int (*fn)(void *arg, const struct where *w, const void *data), void *arg, struct err *e);
+#define RECORD_HEAD 56
+static inline int64_t record_size(uint32_t stored)
+{
+	return (RECORD_HEAD + (int64_t)stored + 7) & ~INT64_C(7);
+}
+
+/* ---- chunks (chunks.c) */
+struct chunks;
+struct pins {			/* chunks, and nodes as minus their numbers, that somebody uses and no row may refer to yet.  Guarded by the index's lock. */
+	struct pins *prev, *next;
+	struct ref_list refs;
+};
+/* The index is begun.  *p NULL: made. */
+int pin(struct objects *os, struct pins **p, int64_t what, struct err *e);
+void pins_drop(struct objects *os, struct pins **p);
+/* All that is pinned, sorted; the caller's. */
+int pins_all(struct objects *os, struct ref_list *ret, struct err *e);
+int refs_compare(const void *a, const void *b);
+
+struct piece {			/* of data that is being stored */
+	const unsigned char *data;
+	uint32_t len;
+	int64_t id;		/* filled in by chunks_put; 0: zeros */
+};
+/* Stores them, shares what is there already; pins all of them.  durable_soon: small ones go into the index, so that nothing else is to be synced. */
+int chunks_put(struct objects *os, struct pins **pins, struct piece *v, size_t n, bool compress, bool durable_soon, struct err *e);
+/* A chunk's bytes from off, verified.  ENOENT: no such chunk; EBADMSG. */
+int chunks_get(struct objects *os, int64_t id, uint32_t off, uint32_t len, void *buf, struct err *e);
+/* Where it is.  The index is not begun. */
+int chunks_where(struct objects *os, int64_t id, struct where *ret, struct err *e);
+/* Reads and verifies; buf has w->len bytes. */
+int chunk_load(struct objects *os, const struct where *w, void *buf, struct err *e);
+/* Are those stored bytes what the record says?  buf has w->len bytes. */
+bool chunk_proves(struct objects *os, const struct where *w, const void *stored, void *buf);
+bool chunk_is_whole(struct objects *os, int64_t id, uint64_t size);
+/* What was appended until now has numbers up to this. */
+uint64_t chunks_mark(struct objects *os);
+/* The index is begun: rows for what was appended up to that mark and is on disk; refs (sorted): the references that are being added. */
+int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto, struct err *e);
+void chunks_recorded(struct objects *os, bool committed);
+/* Its place in the index changed, or it is gone. */
+void chunks_moved(struct objects *os, int64_t id);
+int chunks_open(struct objects *os, struct err *e);
+void chunks_close(struct objects *os);
+extern uint64_t chunks_hash_mask;	/* tests make chunks collide with it; ~0 */
+/* Work on n things by this thread and, while it is free, the crew (crew.c). */
+void crew_run(void (*fn)(void *arg, size_t i), void *arg, size_t n);
+
+/* ---- commits (commit.c) */
+struct cut {			/* a version that is to be recorded */
+	struct cut *next;
+	int64_t id;		/* the object's */
+	uint64_t size, mark;	/* mark: of chunks */
+	int64_t mtime;
+	struct saved saved;
+	struct pins *pins;	/* until it is recorded */
+	char etag[33];
+	bool applied;
+};
+int commits_start(struct objects *os, struct err *e);
+void commits_stop(struct objects *os);
+void commits_free(struct objects *os);
+void commit_queue(struct objects *os, struct cut *c);
+/* Until a commit that began after now is durable. */
+int commit_wait(struct objects *os, struct err *e);
+void commit_soon(struct objects *os);
+
+/* ---- bodies (object.c): contents that are open, or not yet cut */
+struct bodies;
+/* Cuts those that are closed or renamed; only_renamed: those only.  True: there was something. */
+bool bodies_cut(struct objects *os, bool only_renamed);
+bool bodies_renamed(struct objects *os);	/* the index is begun */
+void bodies_recorded(struct objects *os, const struct cut *c);
+int bodies_open(struct objects *os, struct err *e);
+void bodies_close(struct objects *os);	/* its threads end */
+void bodies_free(struct objects *os);
+struct body;
+
+/* ---- etags (etag.c) */
+int etags_start(struct objects *os, struct err *e);
+void etags_stop(struct objects *os);
+void etag_hint(struct objects *os, int64_t id);		/* it grows, or was cut: begin behind its writer */
+void etag_changed(struct objects *os, int64_t id, uint64_t off);	/* what was before off is as it was */
+
+/* ---- what nobody waits for (sweep.c): nodes and chunks without references, packs half dead, small chunks to be packed, expiry */
+int sweep_start(struct objects *os, struct err *e);
+void sweep_stop(struct objects *os);
+void sweep_soon(struct objects *os);
+
+struct objects {
+	char *dir;
+	struct db *db;
+	int wal;		/* descriptor of the index's WAL, to sync it */
+	pthread_mutex_t lock;	/* the index's */
+	pthread_cond_t gate_open;
+	bool tx, changed, marked;
+	bool gate;		/* a commit must end before names change again */
+	uint64_t lost;		/* transactions that SQLite ended by itself */
+	int64_t next_id, id_limit;
+	uint64_t seed;
+	struct chunker chunker;
+	struct pins *pins;
+	struct names *names;
+	struct packs *packs;
+	struct chunks *chunks;
+	struct bodies *bodies;
+	struct commits *commits;
+	struct etags *etags;
+	struct sweep *sweep;
+	_Atomic int64_t room, room_at;	/* free bytes of the disk, and when that was asked (ms) */
+	objects_gone_fn *gone;
+	void *gone_arg;
+};
+
+struct db *index_db(struct objects *os);
+/* The same as index_begin, without waiting for a commit that keeps names away: for what the commit itself needs. */
+struct db *index_enter(struct objects *os, struct err *e);
+int64_t mono_ms(void);

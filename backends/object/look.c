@@ -1,0 +1,544 @@
+/* A look at everything that is stored: references against what refers, rows against packs, bytes against their hashes; and its mending. */
+#include "core.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+struct look {
+	struct objects *os;
+	bool data, repair;
+	objects_fault_fn *fn;
+	void *arg;
+	struct err *e;
+	int64_t faults;
+	struct ref_list refs;	/* every reference there is, sorted */
+	struct ref_list bad;	/* chunks that cannot be read, sorted */
+};
+
+static void fault(struct look *k, const char *thing, const char *did, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static void fault(struct look *k, const char *thing, const char *did, const char *fmt, ...)
+{
+	char wrong[300];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(wrong, sizeof wrong, fmt, ap);
+	va_end(ap);
+	k->faults++;
+	k->fn(k->arg, thing, wrong, did);
+}
+
+static bool has(const struct ref_list *l, int64_t what)
+{
+	return l->n && bsearch(&what, l->v, l->n, sizeof what, refs_compare);
+}
+
+static void sort(struct ref_list *l)
+{
+	if (l->n)
+		qsort(l->v, l->n, sizeof *l->v, refs_compare);
+}
+
+static int run2(struct objects *os, const char *sql, int64_t a, int64_t b, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, sql);
+
+	stmt_int(&s, 1, a);
+	stmt_int(&s, 2, b);
+	return stmt_run(&s, e);
+}
+
+/* ---- references */
+
+static int add_root(void *arg, int64_t root, uint64_t size)
+{
+	struct look *k = arg;
+
+	return root ? refs_add(&k->refs, root, k->e) : 0;
+}
+
+static int add_ref(void *arg, int64_t what)
+{
+	struct look *k = arg;
+
+	return refs_add(&k->refs, what, k->e);
+}
+
+static int all_ids(struct objects *os, const char *sql, struct ref_list *ret, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, sql);
+	int rc;
+
+	while ((rc = stmt_step(&s, e)) > 0)
+		if (refs_add(ret, stmt_col_int(&s, 0), e) < 0)
+			return -e->code;
+	return rc;
+}
+
+static int gather(struct look *k, struct err *e)
+{
+	struct ref_list nodes = { 0 };
+	int rc = names_roots(k->os, 0, 0, add_root, k, e);
+
+	if (!index_enter(k->os, e))
+		return -e->code;
+	if (rc == 0)
+		rc = all_ids(k->os, "SELECT id FROM node ORDER BY id", &nodes, e);
+	for (size_t i = 0; rc == 0 && i < nodes.n; i++) {
+		struct err why = { 0 };
+
+		if (node_refs(k->os, nodes.v[i], add_ref, k, &why) < 0) {
+			char thing[60];
+
+			snprintf(thing, sizeof thing, "objects: node %" PRId64, nodes.v[i]);
+			fault(k, thing, NULL, "%s", why.msg);
+		}
+	}
+	index_end(k->os, false);
+	free(nodes.v);
+	sort(&k->refs);
+	return rc;
+}
+
+/* The sorted references from *i on that are `id` (a chunk), or minus it (nodes are walked downwards). */
+static int64_t counted(const struct ref_list *l, int64_t what)
+{
+	size_t lo = 0, hi = l->n;
+	int64_t n = 0;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (l->v[mid] < what)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < l->n && l->v[lo] == what; lo++)
+		n++;
+	return n;
+}
+
+struct wrong {
+	int64_t id, n;
+};
+
+static int check_counts(struct look *k, bool nodes, struct err *e)
+{
+	struct ref_list rows = { 0 }, wrong = { 0 };
+	int rc = 0;
+
+	if (!index_enter(k->os, e))
+		return -e->code;
+	struct stmt s = stmt_prepare(k->os->db, nodes ? "SELECT id, refs FROM node ORDER BY id" : "SELECT id, refs FROM chunk ORDER BY id");
+	while ((rc = stmt_step(&s, e)) > 0) {
+		int64_t id = stmt_col_int(&s, 0), n = counted(&k->refs, nodes ? -id : id);
+
+		if ((rc = refs_add(&rows, id, e)) < 0)
+			break;
+		if (n != stmt_col_int(&s, 1) && (refs_add(&wrong, id, e) < 0 || refs_add(&wrong, n, e) < 0)) {
+			rc = -e->code;
+			break;
+		}
+	}
+	stmt_done(&s);
+	bool changed = false;
+	for (size_t i = 0; rc >= 0 && i < wrong.n; i += 2) {
+		char thing[60];
+
+		snprintf(thing, sizeof thing, "objects: %s %" PRId64, nodes ? "node" : "chunk", wrong.v[i]);
+		if (k->repair)
+			rc = run2(k->os, nodes ? "UPDATE node SET refs = $2 WHERE id = $1" : "UPDATE chunk SET refs = $2 WHERE id = $1", wrong.v[i],
+				  wrong.v[i + 1], e);
+		changed |= k->repair;
+		fault(k, thing, k->repair && rc == 0 ? "counted anew" : NULL, "its count of references is not what refers to it (%" PRId64 ")", wrong.v[i + 1]);
+	}
+	index_end(k->os, changed);
+	/* what is referred to and has no row */
+	for (size_t i = 0; rc >= 0 && i < k->refs.n; i++) {
+		int64_t what = k->refs.v[i];
+
+		if ((what < 0) != nodes || (i && k->refs.v[i - 1] == what) || has(&rows, nodes ? -what : what))
+			continue;
+		if (nodes) {
+			char thing[60];
+
+			snprintf(thing, sizeof thing, "objects: node %" PRId64, -what);
+			fault(k, thing, NULL, "it is missing");
+		} else {
+			rc = refs_add(&k->bad, what, e);
+		}
+	}
+	free(rows.v);
+	free(wrong.v);
+	return rc < 0 ? rc : 0;
+}
+
+/* ---- packs */
+
+struct sizes {
+	struct ref_list v;	/* pack, size, pack, size */
+	struct err *e;
+};
+
+static int add_size(void *arg, int64_t pack, int64_t size)
+{
+	struct sizes *z = arg;
+
+	return refs_add(&z->v, pack, z->e) < 0 || refs_add(&z->v, size, z->e) < 0 ? -z->e->code : 0;
+}
+
+static int64_t size_of(const struct sizes *z, int64_t pack)
+{
+	for (size_t i = 0; i < z->v.n; i += 2)
+		if (z->v.v[i] == pack)
+			return z->v.v[i + 1];
+	return -1;
+}
+
+static bool still_there(struct objects *os, int64_t id)
+{
+	struct err e;
+
+	if (!index_enter(os, &e))
+		return true;
+	struct stmt s = stmt_prepare(os->db, "SELECT 1 FROM chunk WHERE id = $1 AND refs > 0");
+
+	stmt_int(&s, 1, id);
+	int rc = stmt_step(&s, &e);
+	stmt_done(&s);
+	index_end(os, false);
+	return rc != 0;
+}
+
+/* Chunks whose record is not there, by their packs' sizes; with data, those that are not what they were. */
+static int check_chunks(struct look *k, struct err *e)
+{
+	struct sizes z = { .e = e };
+	AUTO(free) unsigned char *buf = malloc(CHUNK_MAX);
+	int64_t after = 0;
+	struct where w[256];
+	size_t n;
+	int rc = buf ? packs_each(k->os->packs, add_size, &z, e) : err_set(e, ENOMEM, "%m");
+
+	do {
+		n = 0;
+		if (rc < 0 || !index_enter(k->os, e)) {
+			rc = -e->code;
+			break;
+		}
+		struct stmt s = stmt_prepare(k->os->db, "SELECT id, h, h2, len, pack, at, stored, bad FROM chunk WHERE id > $1 AND refs > 0 ORDER BY id LIMIT 256");
+		stmt_int(&s, 1, after);
+		while (n < ARRAY_LEN(w) && (rc = stmt_step(&s, e)) > 0)
+			w[n++] = (struct where){ stmt_col_int(&s, 0), stmt_col_int(&s, 1), stmt_col_int(&s, 2), (uint32_t)stmt_col_int(&s, 3), stmt_col_int(&s, 4),
+				stmt_col_int(&s, 5), (uint32_t)stmt_col_int(&s, 6), stmt_col_int(&s, 7) != 0 };
+		stmt_done(&s);
+		index_end(k->os, false);
+		for (size_t i = 0; rc >= 0 && i < n; i++) {
+			struct err why = { 0 };
+			bool gone = w[i].pack && size_of(&z, w[i].pack) < w[i].at + RECORD_HEAD + (int64_t)w[i].stored, wrong = !w[i].len || w[i].len > CHUNK_MAX;
+
+			after = w[i].id;
+			if (!gone && !wrong && !w[i].bad && !k->data)
+				continue;
+			/* it may just have been moved, or have gone */
+			if (wrong || (chunks_get(k->os, w[i].id, 0, w[i].len, buf, &why) < 0 && still_there(k->os, w[i].id)))
+				rc = refs_add(&k->bad, w[i].id, e);
+		}
+	} while (rc >= 0 && n == ARRAY_LEN(w));
+	free(z.v.v);
+	sort(&k->bad);
+	return rc < 0 ? rc : 0;
+}
+
+/* ---- mending: every pack is read for good copies of what is bad */
+
+struct rescue {
+	struct look *k;
+	struct ref_list found;	/* ids */
+	struct err *e;
+};
+
+static bool proves(struct look *k, const struct where *w, const void *data)
+{
+	AUTO(free) unsigned char *buf = malloc(w->len);
+
+	return buf && chunk_proves(k->os, w, data, buf);
+}
+
+static int rescue_record(void *arg, const struct where *w, const void *data)
+{
+	struct rescue *r = arg;
+	struct objects *os = r->k->os;
+	int rc = 0;
+
+	if (!has(&r->k->bad, w->id) || !proves(r->k, w, data))
+		return 0;
+	if (!index_enter(os, r->e))
+		return -r->e->code;
+	struct stmt s = stmt_prepare(os->db, "INSERT INTO chunk (id, h, h2, len, pack, at, stored, refs) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+				     "ON CONFLICT (id) DO UPDATE SET h = $2, h2 = $3, len = $4, pack = $5, at = $6, stored = $7, refs = $8, bad = 0");
+	stmt_int(&s, 1, w->id);
+	stmt_int(&s, 2, w->h);
+	stmt_int(&s, 3, w->h2);
+	stmt_int(&s, 4, w->len);
+	stmt_int(&s, 5, w->pack);
+	stmt_int(&s, 6, w->at);
+	stmt_int(&s, 7, w->stored);
+	stmt_int(&s, 8, counted(&r->k->refs, w->id));
+	rc = stmt_run(&s, r->e);
+	stmt_done(&s);
+	if (rc == 0)
+		rc = run2(os, "INSERT INTO pack (id, size, live) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET live = live + $2", w->pack,
+			  record_size(w->stored), r->e);
+	index_end(os, true);
+	chunks_moved(os, w->id);
+	return rc < 0 ? rc : refs_add(&r->found, w->id, r->e);
+}
+
+static int rescue_pack(void *arg, int64_t pack, int64_t size)
+{
+	struct rescue *r = arg;
+	struct err ignored = { 0 };
+	int rc = packs_scan(r->k->os->packs, pack, rescue_record, r, &ignored);
+
+	return rc < 0 && r->e->code ? rc : 0;
+}
+
+static int mark_bad(struct look *k, struct err *e)
+{
+	int rc = 0;
+
+	if (!index_enter(k->os, e))
+		return -e->code;
+	for (size_t i = 0; rc == 0 && i < k->bad.n; i++)
+		rc = run2(k->os, "UPDATE chunk SET bad = $2 WHERE id = $1", k->bad.v[i], 1, e);
+	index_end(k->os, true);
+	return rc;
+}
+
+static int rescue(struct look *k, struct err *e)
+{
+	struct rescue r = { .k = k, .e = e };
+	struct ref_list lost = { 0 };
+	int rc = packs_each(k->os->packs, rescue_pack, &r, e);
+
+	sort(&r.found);
+	for (size_t i = 0; rc == 0 && i < k->bad.n; i++) {
+		char thing[60];
+
+		if (i && k->bad.v[i] == k->bad.v[i - 1])
+			continue;
+		snprintf(thing, sizeof thing, "objects: chunk %" PRId64, k->bad.v[i]);
+		if (has(&r.found, k->bad.v[i]))
+			fault(k, thing, "found in a pack", "its record is not where the index says");
+		else
+			rc = refs_add(&lost, k->bad.v[i], e);
+	}
+	free(r.found.v);
+	free(k->bad.v);
+	k->bad = lost;
+	return rc == 0 ? mark_bad(k, e) : rc;
+}
+
+/* ---- whose they are */
+
+struct lost {
+	struct look *k;
+	int64_t space;
+	const char *path;
+	bool found;
+};
+
+static int meets(void *arg, int64_t what)
+{
+	struct lost *l = arg;
+	struct err e = { 0 };
+
+	if (l->found)
+		return 0;
+	if (what > 0)
+		l->found = has(&l->k->bad, what);
+	else
+		node_refs(l->k->os, -what, meets, l, &e);	/* at most three levels */
+	return 0;
+}
+
+static int look_at(void *arg, const char *path, const struct entry *n, const char *etag)
+{
+	struct lost *l = arg;
+	struct err e;
+
+	if (!n->root)
+		return 0;
+	l->found = false;
+	if (!index_enter(l->k->os, &e))
+		return 0;
+	meets(l, n->root);
+	index_end(l->k->os, false);
+	if (l->found) {
+		char thing[1200];
+
+		snprintf(thing, sizeof thing, "container %" PRId64 ": %s", l->space, path);
+		fault(l->k, thing, NULL, "bytes of it are lost");
+	}
+	return 0;
+}
+
+static int look_in_space(void *arg, const struct space *s)
+{
+	struct lost *l = arg;
+
+	l->space = s->id;
+	return name_walk(l->k->os, s->id, look_at, l, l->k->e);
+}
+
+static int sqlite_sound(struct look *k, struct err *e)
+{
+	int rc;
+
+	if (!index_enter(k->os, e))
+		return -e->code;
+	struct stmt s = stmt_prepare(k->os->db, "PRAGMA quick_check(20)");
+	while ((rc = stmt_step(&s, e)) > 0)
+		if (strcmp(stmt_col_text(&s, 0), "ok") != 0)
+			fault(k, "objects/index.db", NULL, "%s", stmt_col_text(&s, 0));
+	stmt_done(&s);
+	index_end(k->os, false);
+	return rc;
+}
+
+int64_t objects_check(struct objects *os, bool data, bool repair, objects_fault_fn *fn, void *arg, struct err *e)
+{
+	struct look k = { .os = os, .data = data, .repair = repair, .fn = fn, .arg = arg, .e = e };
+	int64_t names = 0;
+	int rc = index_sync(os, e);
+
+	if (rc == 0)
+		rc = sqlite_sound(&k, e);
+	if (rc == 0 && (names = names_check(os, repair, fn, arg, e)) < 0)
+		rc = (int)names;
+	if (rc == 0)
+		rc = gather(&k, e);
+	if (rc == 0)
+		rc = check_counts(&k, true, e);
+	if (rc == 0)
+		rc = check_counts(&k, false, e);
+	if (rc == 0)
+		rc = check_chunks(&k, e);
+	if (rc == 0 && k.bad.n && repair)
+		rc = rescue(&k, e);
+	if (rc == 0 && k.bad.n) {
+		struct lost l = { .k = &k };
+		int64_t before = k.faults;
+
+		rc = space_list(os, 0, look_in_space, &l, e);
+		if (rc == 0 && k.faults == before)
+			fault(&k, "objects", NULL, "%zu chunks cannot be read, and only old versions or what is being removed has them", k.bad.n);
+	}
+	if (rc == 0 && repair)
+		rc = index_sync(os, e);
+	free(k.refs.v);
+	free(k.bad.v);
+	return rc < 0 ? rc : k.faults + names;
+}
+
+/* ---- what only one space accounts for */
+
+struct walk {
+	struct ref_list refs;
+	struct err *e;
+	int64_t logical;
+};
+
+static int walk_root(void *arg, int64_t root, uint64_t size)
+{
+	struct walk *w = arg;
+
+	w->logical += (int64_t)size;
+	return root ? refs_add(&w->refs, root, w->e) : 0;
+}
+
+static int walk_child(void *arg, int64_t what)
+{
+	struct walk *w = arg;
+
+	return refs_add(&w->refs, what, w->e);
+}
+
+/* Nodes of that level whose every reference is in the list give way to what they refer to: their children are ours alone as far as they go. */
+static int open_level(struct objects *os, struct walk *w, int level, struct err *e)
+{
+	struct walk next = { .e = e };
+	int rc = 0;
+
+	sort(&w->refs);
+	for (size_t i = 0, n; rc == 0 && i < w->refs.n; i += n) {
+		int64_t what = w->refs.v[i], refs = 0, at = -1;
+
+		for (n = 1; i + n < w->refs.n && w->refs.v[i + n] == what; n++)
+			;
+		if (what < 0) {
+			struct stmt s = stmt_prepare(os->db, "SELECT level, refs FROM node WHERE id = $1");
+
+			stmt_int(&s, 1, -what);
+			rc = stmt_step(&s, e);
+			if (rc > 0) {
+				at = stmt_col_int(&s, 0);
+				refs = stmt_col_int(&s, 1);
+			}
+			stmt_done(&s);
+			rc = rc < 0 ? rc : 0;
+		}
+		if (rc == 0 && at == level) {
+			if (refs == (int64_t)n)
+				rc = node_refs(os, -what, walk_child, &next, e);
+			continue;
+		}
+		for (size_t k = 0; rc == 0 && k < n; k++)
+			rc = refs_add(&next.refs, what, e);
+	}
+	free(w->refs.v);
+	w->refs = next.refs;
+	return rc;
+}
+
+int space_stored(struct objects *os, int64_t space, int64_t tenant, struct stored *ret, struct err *e)
+{
+	struct walk w = { .e = e };
+	int64_t stored = 0;
+	int rc = names_roots(os, space, tenant, walk_root, &w, e);
+
+	for (int level = 2; rc == 0 && level >= 0; level--) {
+		if (!index_enter(os, e)) {
+			rc = -e->code;
+			break;
+		}
+		rc = open_level(os, &w, level, e);
+		index_end(os, false);
+	}
+	sort(&w.refs);
+	if (rc == 0 && !index_enter(os, e))
+		rc = -e->code;
+	else if (rc == 0) {
+		for (size_t i = 0, n; rc == 0 && i < w.refs.n; i += n) {
+			struct stmt s = stmt_prepare(os->db, "SELECT stored FROM chunk WHERE id = $1 AND refs <= $2");
+
+			for (n = 1; i + n < w.refs.n && w.refs.v[i + n] == w.refs.v[i]; n++)
+				;
+			stmt_int(&s, 1, w.refs.v[i]);
+			stmt_int(&s, 2, (int64_t)n);
+			rc = stmt_step(&s, e);
+			stored += rc > 0 ? stmt_col_int(&s, 0) : 0;
+			stmt_done(&s);
+			rc = rc < 0 ? rc : 0;
+		}
+		index_end(os, false);
+	}
+	free(w.refs.v);
+	if (rc == 0)
+		*ret = (struct stored){ w.logical, stored };
+	return rc;
+}

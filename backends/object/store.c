@@ -1,0 +1,212 @@
+/* Opening and closing; what is stored, all together. */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "../base/log.h"
+
+#define ID_SKIP (1 << 20)	/* numbers that a crash may have handed out, and packs may know, are not used again */
+
+/* ---- settings of the store: made once */
+
+static int meta_get(struct objects *os, const char *name, int64_t dflt, int64_t *ret, struct err *e)
+{
+	AUTO(stmt_done) struct stmt put = stmt_prepare(os->db, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING");
+	AUTO(stmt_done) struct stmt get = stmt_prepare(os->db, "SELECT value FROM meta WHERE name = $1");
+
+	stmt_text(&put, 1, name);
+	stmt_int(&put, 2, dflt);
+	stmt_text(&get, 1, name);
+	if (stmt_run(&put, e) < 0 || stmt_step(&get, e) <= 0)
+		return e->code ? -e->code : err_set(e, EIO, "no setting '%s'", name);
+	*ret = stmt_col_int(&get, 0);
+	return 0;
+}
+
+static int settings(struct objects *os, struct err *e)
+{
+	int64_t seed = 0, min, avg, max;
+
+	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+		return err_set(e, EIO, "no random bytes: %m");
+	if (meta_get(os, "next", 16, &os->next_id, e) < 0 || meta_get(os, "seed", seed >> 1, &seed, e) < 0 ||
+	    meta_get(os, "chunk-min", CHUNK_MIN, &min, e) < 0 || meta_get(os, "chunk-avg", CHUNK_AVG, &avg, e) < 0 ||
+	    meta_get(os, "chunk-max", CHUNK_MAX, &max, e) < 0)
+		return -e->code;
+	if (min < 64 || avg <= min || max <= avg || max > CHUNK_MAX || avg & (avg - 1))
+		return err_set(e, EBADMSG, "the index says nonsense of chunks' sizes: %ld %ld %ld", (long)min, (long)avg, (long)max);
+	os->seed = (uint64_t)seed;
+	os->next_id += ID_SKIP;
+	chunker_init(&os->chunker, (uint32_t)min, (uint32_t)avg, (uint32_t)max, os->seed);
+	return 0;
+}
+
+/* ---- what a crash left */
+
+struct strays {
+	struct objects *os;
+	struct err *e;
+};
+
+/* A pack that the index never heard of holds nothing; one that is longer than was recorded ends in what nobody refers to. */
+static int stray(void *arg, int64_t pack, int64_t size)
+{
+	struct strays *a = arg;
+	struct stmt s = stmt_prepare(a->os->db, "UPDATE pack SET size = $2 WHERE id = $1");
+
+	stmt_int(&s, 1, pack);
+	stmt_int(&s, 2, size);
+	int rc = stmt_run(&s, a->e);
+	stmt_done(&s);
+	if (rc == 0 && db_changes(a->os->db) == 0) {
+		struct stmt n = stmt_prepare(a->os->db, "SELECT 1 FROM chunk LIMIT 1");
+
+		/* an index that is empty while there are packs was lost: fsck --repair reads them */
+		rc = stmt_step(&n, a->e);
+		stmt_done(&n);
+		if (rc > 0)
+			rc = packs_remove(a->os->packs, pack, a->e);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int recover(struct objects *os, struct err *e)
+{
+	struct strays a = { os, e };
+
+	if (!index_enter(os, e))
+		return -e->code;
+	int rc = settings(os, e);
+	if (rc == 0)
+		rc = names_sweep(os, e);
+	if (rc == 0)
+		rc = packs_each(os->packs, stray, &a, e);
+	index_end(os, true);
+	return rc;
+}
+
+int objects_open(const char *dir, struct objects **ret, struct err *e)
+{
+	AUTO(objects_close) struct objects *os = calloc(1, sizeof *os);
+	AUTO(free) char *path = NULL, *wal = NULL;
+
+	if (!os || !(os->dir = strdup(dir)) || asprintf(&path, "%s/index.db", dir) < 0 || asprintf(&wal, "%s-wal", path) < 0)
+		return err_set(e, ENOMEM, "%m");
+	os->wal = -1;
+	pthread_mutex_init(&os->lock, NULL);
+	pthread_cond_init(&os->gate_open, NULL);
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_set(e, errno, "make '%s': %m", dir);
+	if (db_open_alone(path, index_migrations, n_index_migrations, &os->db, e) < 0 || packs_open(dir, &os->packs, e) < 0 ||
+	    chunks_open(os, e) < 0 || commits_start(os, e) < 0 || bodies_open(os, e) < 0)
+		return -e->code;
+	if (!(os->names = names_new()))
+		return err_set(e, ENOMEM, "%m");
+	if (recover(os, e) < 0)
+		return err_prefix(e, "%s", dir);
+	os->wal = open(wal, O_RDWR | O_CLOEXEC);
+	if (os->wal < 0)
+		return err_set(e, errno, "open '%s': %m", wal);
+	if (etags_start(os, e) < 0 || sweep_start(os, e) < 0 || index_sync(os, e) < 0)
+		return -e->code;
+	*ret = steal_ptr(&os);
+	return 0;
+}
+
+void objects_close(struct objects *os)
+{
+	struct err e;
+
+	sweep_stop(os);
+	etags_stop(os);
+	if (os->bodies)
+		bodies_close(os);
+	commits_stop(os);
+	if (os->wal >= 0 && index_sync(os, &e) < 0)
+		log_error("objects: what was written last could not be stored: %s", e.msg);
+	bodies_free(os);
+	commits_free(os);
+	if (os->tx && !db_idle(os->db))
+		db_script(os->db, "ROLLBACK", &e);
+	chunks_close(os);
+	if (os->names)
+		names_free(os->names);
+	if (os->packs)
+		packs_close(os->packs);
+	if (os->wal >= 0)
+		close(os->wal);
+	if (os->db)
+		db_close_alone(os->db);
+	pthread_mutex_destroy(&os->lock);
+	pthread_cond_destroy(&os->gate_open);
+	free(os->dir);
+	free(os);
+}
+
+int objects_sync(struct objects *os, struct err *e)
+{
+	return index_sync(os, e);
+}
+
+void objects_on_gone(struct objects *os, objects_gone_fn *fn, void *arg)
+{
+	os->gone_arg = arg;
+	os->gone = fn;
+}
+
+/* ---- references of whole contents */
+
+static int refs_change(struct objects *os, int64_t root, int by, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, root > 0 ? "UPDATE chunk SET refs = refs + $1 WHERE id = $2" :
+						     "UPDATE node SET refs = refs + $1 WHERE id = $2");
+
+	if (!root)
+		return 0;
+	stmt_int(&s, 1, by);
+	stmt_int(&s, 2, root > 0 ? root : -root);
+	return stmt_run(&s, e);
+}
+
+int content_drop(struct objects *os, int64_t root, struct err *e)
+{
+	return refs_change(os, root, -1, e);
+}
+
+int content_share(struct objects *os, int64_t root, struct err *e)
+{
+	return refs_change(os, root, 1, e);
+}
+
+/* ---- sums */
+
+static int64_t sum(struct objects *os, const char *sql, int64_t *second, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, sql);
+
+	if (stmt_step(&s, e) <= 0)
+		return 0;
+	if (second)
+		*second = stmt_col_int(&s, 1);
+	return stmt_col_int(&s, 0);
+}
+
+int objects_stats(struct objects *os, struct objects_stats *ret, struct err *e)
+{
+	struct objects_stats r = { 0 };
+
+	*e = (struct err){ 0 };
+	if (!index_enter(os, e))
+		return -e->code;
+	r.chunks = sum(os, "SELECT count(*), coalesce(sum(len), 0) FROM chunk WHERE refs > 0", &r.chunk_bytes, e);
+	r.packs = sum(os, "SELECT count(*), coalesce(sum(size), 0) FROM pack", &r.pack_bytes, e);
+	r.dead_bytes = r.pack_bytes - sum(os, "SELECT coalesce(sum(live), 0) FROM pack", NULL, e);
+	r.entries = sum(os, "SELECT coalesce(sum(count), 0) FROM space", NULL, e);
+	index_end(os, false);
+	*ret = r;
+	return -e->code;
+}
