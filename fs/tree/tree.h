@@ -233,6 +233,7 @@ struct call {
 	size_t n_jobs;
 	int64_t *cancel;	/* objects whose running task is superseded */
 	size_t n_cancel;
+	bool purge;		/* what is deleted goes with all that is in it */
 	bool hold;		/* call_commit does not tell: the caller does, with call_announce, once it has answered */
 	int64_t kernel_knows;	/* the object whose name the kernel itself is changing */
 	int64_t made;		/* the object the last accepted line made */
