@@ -368,7 +368,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	k = node_kind(r.fs, dir);
 	if (check_name(name, &r.e) == 0 && node_type(r.fs, dir) == N_COLLECTION && k->flags & K_FILE)
 		err_set(&r.e, EPERM, "%s is a file, not a directory", kind_a(k));
-	if (r.e.code || name_make(&r.c, dir, name, &n, &r.e) < 0 || read_again(&r) < 0) {
+	if (r.e.code || names_make(&r.c, dir, name, &n, &r.e) < 0 || read_again(&r) < 0) {
 		req_fail(&r, dir, name);
 		return;
 	}
@@ -391,7 +391,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (req_begin(&r, req) < 0)
 		return;
 	req_who(&r);
-	if (name_rmdir(&r.c, dir, name, &r.e) < 0)
+	if (names_rmdir(&r.c, dir, name, &r.e) < 0)
 		req_fail(&r, dir, name);
 	else
 		reply_ok(&r);
@@ -405,7 +405,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (req_begin(&r, req) < 0)
 		return;
 	req_who(&r);
-	if (name_unlink(&r.c, dir, name, &r.e) < 0)
+	if (names_unlink(&r.c, dir, name, &r.e) < 0)
 		req_fail(&r, dir, name);
 	else
 		reply_ok(&r);
@@ -419,7 +419,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 	if (req_begin(&r, req) < 0)
 		return;
 	req_who(&r);
-	if (name_symlink(&r.c, dir, name, target, &r.e) < 0 || read_again(&r) < 0 || node_lookup(&r.c, dir, name, &n, &r.e) < 0) {
+	if (names_symlink(&r.c, dir, name, target, &r.e) < 0 || read_again(&r) < 0 || node_lookup(&r.c, dir, name, &n, &r.e) < 0) {
 		req_fail(&r, dir, name);
 		return;
 	}
@@ -455,7 +455,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	if (req_begin(&r, req) < 0)
 		return;
 	req_who(&r);
-	if (name_rename(&r.c, node_of(parent), name, node_of(newparent), newname, flags, &r.e) < 0)
+	if (names_rename(&r.c, node_of(parent), name, node_of(newparent), newname, flags, &r.e) < 0)
 		/* about the document, where a scratch file was to take its place */
 		req_fail(&r, node_of(parent), scratch_lookup(r.fs, node_of(parent), name, &n) ? newname : name);
 	else
@@ -539,7 +539,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (req_begin(&r, req) < 0)
 		return;
 	req_who(&r);
-	int rc = name_create(&r.c, dir, name, fi->flags, &n, &r.e);
+	int rc = names_create(&r.c, dir, name, fi->flags, &n, &r.e);
 	if (rc == 0 && !r.c.db)
 		rc = read_again(&r);
 	if (rc == 0)
