@@ -23,6 +23,7 @@
 #include "image/image.h"
 #include "network/network.h"
 #include "metrics.h"
+#include "object/object.h"
 #include "tree/ctl.h"
 #include "tree/handle.h"
 #include "tree/notify.h"
@@ -357,6 +358,7 @@ static int health(struct fs *fs, FILE *out, struct err *e)
 	hosts_health(c, out);
 	watch_health(c, out);
 	network_health(c, out);
+	containers_health(c, out);
 	if (!getpwnam(c->cfg.guest_user))
 		fprintf(out, "there is no user '%s' for guests to run as (guest-user in %s/config)\n", c->cfg.guest_user, c->fs.store);
 	return 0;
@@ -413,6 +415,7 @@ int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 	c->fs.health = health;
 	c->fs.metrics = metrics_show;
 	c->fs.make_room = make_room;
+	c->fs.committed = containers_committed;
 	if (sessions_init(&c->fs, e) < 0 || scratch_init(&c->fs, e) < 0 || waits_init(&c->fs, e) < 0 ||
 	    state_open(state, create, &c->fs.state, e) < 0 || (create && fill(c, e) < 0) || store_hash(c, e) < 0 ||
 	    store_secret(c, e) < 0)
@@ -431,6 +434,7 @@ int cloud_start(struct cloud *c, struct err *e)
 	/* noted only once what follows from it is in the state */
 	if (restarted && (servers_resume(c, e) < 0 || note_boot(c, e) < 0))
 		return -e->code;
+	containers_start(c);
 	if (imds_start(c, e) < 0 || consoles_start(c, e) < 0)
 		return -e->code;
 	files_settle(&c->fs);
@@ -455,6 +459,7 @@ bool cloud_stop(struct cloud *c)
 	if (!hosts_stop(c))
 		return false;
 	imds_stop(c);
+	containers_stop(c);
 	notify_stop(&c->fs);
 	drop_run(c);
 	return true;

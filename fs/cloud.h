@@ -9,6 +9,7 @@
 
 struct fetcher;
 struct hosts;
+struct objects;
 struct http;
 struct watch;
 
@@ -27,6 +28,8 @@ struct cloud {
 	struct fetcher *fetcher;	/* of images */
 	pthread_t networks;	/* brings them up at start */
 	bool stopping;		/* ... and stops doing so */
+	struct objects *objects;	/* of all containers; NULL: it could not be opened */
+	char objects_error[512];	/* ... and why */
 	struct watch *watch;	/* looks for drift (fs/check.h) */
 };
 
@@ -36,7 +39,7 @@ static inline struct cloud *cloud_of(struct fs *fs)
 }
 
 extern const struct kind tenant_kind, key_kind, flavor_kind, host_kind, image_kind, network_kind, subnet_kind, port_kind, server_kind,
-	metadata_kind, image_property_kind, flavor_property_kind;
+	metadata_kind, image_property_kind, flavor_property_kind, container_kind;
 extern const struct kind *const cloud_kinds[];
 
 /* Opens the store at path (state, settings, run directory; the process holds it from here).  create: init.

@@ -11,6 +11,7 @@
 #include "../backends/state/cloud.h"
 #include "cloud.h"
 #include "compute/stats.h"
+#include "object/object.h"
 #include "tree/measure.h"
 
 struct out {
@@ -154,6 +155,7 @@ int metrics_show(struct call *c, FILE *out, struct err *e)
 	if (rc < 0)
 		return rc;
 	guests_metrics(c, out);
+	containers_metrics(c->fs, out);
 	measure_show(out);
 	put_process(c->fs, out);
 	metric_end(out);

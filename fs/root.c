@@ -15,5 +15,6 @@ const struct kind *const cloud_kinds[] = {
 	&port_kind,
 	&server_kind,
 	&metadata_kind,
+	&container_kind,
 	NULL,
 };

@@ -96,7 +96,7 @@ int name_set(struct objects *os, int64_t id, const struct name_set *s, struct er
 int name_readlink(struct objects *os, int64_t id, char *ret, size_t size, struct err *e);
 /* The path below the space's top: "photos/a.jpg". */
 int name_path(struct objects *os, int64_t id, int64_t *space, char *ret, size_t size, struct err *e);
-/* Every file of a space, in the order of their paths' bytes. */
+/* Every file of a space, in the order of their paths' bytes; etag NULL: not known yet.  fn is called without a lock. */
 typedef int path_fn(void *arg, const char *path, const struct entry *n, const char *etag);
 int name_walk(struct objects *os, int64_t space, path_fn *fn, void *arg, struct err *e);
 
@@ -122,6 +122,7 @@ int object_allocate(struct object *o, int mode, int64_t off, int64_t len, struct
 /* What is told while one writer goes on: is anybody else reading it through a cache? */
 bool object_shared(struct object *o);
 /* The MD5 of its content in hexadecimal.  0 it is there; 1 done is called later, from another thread; ticket for etag_forget. */
+/* done NULL: 1 says that it is not known, and nothing follows. */
 typedef void etag_fn(void *arg, const struct err *e, const char *etag);
 int object_etag(struct objects *os, int64_t id, char ret[33], etag_fn *done, void *arg, uint64_t *ticket, struct err *e);
 void object_etag_forget(struct objects *os, uint64_t ticket);

@@ -175,6 +175,11 @@ const char *const state_migrations[] = {
 "DROP VIEW image_v; CREATE VIEW image_v AS SELECT image.*, visibility = 'public' AS open FROM image;\n",
 /* 6: where a guest's screen is, and what it asks for */
 "ALTER TABLE server ADD COLUMN vnc TEXT; ALTER TABLE server ADD COLUMN vnc_password TEXT;\n",
+/* 7: containers; their objects are in STORE/objects */
+"CREATE TABLE container (id INTEGER PRIMARY KEY REFERENCES object(id) ON DELETE CASCADE,\n"
+"  read_acl TEXT NOT NULL DEFAULT '' CHECK (length(read_acl) <= 8192), write_acl TEXT NOT NULL DEFAULT '' CHECK (length(write_acl) <= 8192),\n"
+"  versioning INTEGER NOT NULL DEFAULT 0 CHECK (versioning IN (0, 1)), compression INTEGER NOT NULL DEFAULT 1 CHECK (compression IN (0, 1)),\n"
+"  quota_bytes INTEGER NOT NULL DEFAULT -1 CHECK (quota_bytes >= -1), quota_count INTEGER NOT NULL DEFAULT -1 CHECK (quota_count >= -1));\n",
 };
 
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);

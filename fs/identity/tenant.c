@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../cloud.h"
+#include "../object/object.h"
 #include "../tree/tasks.h"
 #include "../tree/ctl.h"
 #include "../tree/value.h"
@@ -124,6 +125,7 @@ static int purge_plan(struct call *c, struct obj *o, const struct doomed *d, str
 
 static int purge_all(struct call *c, const struct doomed *d, struct err *e)
 {
+	c->purge = true;
 	for (size_t i = 0; i < d->n; i++) {
 		struct obj o;
 
@@ -168,8 +170,13 @@ static const struct file tenant_files[] = {
 	{ "enabled", .flags = F_WRITE | F_OBSERVED, .type = T_BOOL, .column = "enabled", .help = "false: nothing new may be made in it" },
 	{ "events", .flags = F_STREAM, .stream = &events_stream, .help = "what happened in it, a line each" },
 	{ "purge", .flags = F_LIST, .column = "purge", .help = "what 'purge plan' found: all that would go, in order" },
-	QUOTA("instances"), QUOTA("cores"), QUOTA("ram"), QUOTA("key-pairs"), QUOTA("networks"), QUOTA("subnets"), QUOTA("ports"),
+	QUOTA("instances"), QUOTA("cores"), QUOTA("ram"), QUOTA("key-pairs"), QUOTA("networks"), QUOTA("subnets"), QUOTA("ports"), QUOTA("object-bytes"), QUOTA("objects"),
 	USAGE("instances"), USAGE("cores"), USAGE("ram"), USAGE("key-pairs"), USAGE("networks"), USAGE("subnets"), USAGE("ports"),
+	{ "usage/object-bytes", .flags = F_LIVE, .type = T_INT, .show = objects_show_usage, .help = "bytes of the objects in all its containers" },
+	{ "usage/objects", .flags = F_LIVE, .type = T_INT, .show = objects_show_usage, .help = "how many those are" },
+	{ "logical", .flags = F_LIVE, .type = T_BYTES, .show = objects_show_logical, .help = "bytes its objects have" },
+	{ "stored", .flags = F_LIVE, .type = T_BYTES, .show = objects_show_stored, .help = "bytes on disk that only they account for" },
+	{ "dedup-ratio", .flags = F_LIVE, .type = T_TEXT, .show = objects_show_ratio, .help = "logical / stored" },
 	{ "tasks", .flags = F_LIVE | F_LIST, .show = tasks_show, .help = "what is queued or runs in it: a header, then a tab-separated row each" },
 	{ 0 }
 };

@@ -48,6 +48,8 @@ int call_commit(struct call *c, struct err *e)
 		for (size_t i = 0; i < c->n_cancel; i++)
 			tasks_cancel(c->fs, c->cancel[i]);
 		changes_count(c->changes, c->n_changes);
+		if (c->fs->committed)
+			c->fs->committed(c->fs, c->changes, c->n_changes);
 		if (!c->hold)
 			call_announce(c);
 		tasks_add(c);

@@ -4,12 +4,13 @@
  * are the service's.
  *
  * All functions: 0 (or what they say) or -errno with a sentence, from any thread, several at once.  They may block for the time a disk
- * takes, for longer only where it is said.  The machine has checked that a name has 1..255 bytes, no '/', is not "." or ".." and is valid UTF-8. */
+ * takes, for longer only where it is said.  Of `who` only uid and gid are filled in: /proc is not read for every file made.  The machine has checked that a name has 1..255 bytes, no '/', is not "." or ".." and is valid UTF-8. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 #include "../../backends/base/err.h"
@@ -37,6 +38,9 @@ typedef int files_fn(void *arg, const char *name, const struct fattr *a, int64_t
 /* For an answer that comes later: from any thread, once.  e NULL: value. */
 typedef void files_done(void *arg, const struct err *e, const void *value, size_t len);
 
+/* Which members of a struct stat are to be set; FUSE's numbers. */
+enum fset { FSET_MODE = 1, FSET_UID = 2, FSET_GID = 4, FSET_SIZE = 8, FSET_MTIME = 32 };
+
 struct files {
 	uint8_t no;	/* in inode numbers (the node's `file`): unique among all such tables, never used for another; 1..255 */
 	/* The number of the top directory of that object (a row of the state). */
@@ -45,7 +49,7 @@ struct files {
 	int (*path)(struct fs *fs, int64_t no, int64_t *object, char *ret, size_t size, struct err *e);
 	int (*lookup)(struct fs *fs, int64_t dir, const char *name, struct fattr *ret, struct err *e);	/* ENOENT */
 	int (*attr)(struct fs *fs, int64_t no, struct fattr *ret, struct err *e);
-	/* FUSE's to_set bits decide which of st counts (mode, uid, gid, size, mtime; the time "now" is filled in). h: the handle it came through, or NULL. */
+	/* to_set: FSET_ bits, others are to be ignored; "now" is filled in.  h: the handle it came through, or NULL. */
 	int (*set)(struct fs *fs, int64_t no, void *h, const struct stat *st, unsigned to_set, struct fattr *ret, struct err *e);
 	/* fn for each entry with an offset > after, in the order of offsets (>= 3), until it returns non-zero; offsets are stable. */
 	int (*list)(struct fs *fs, int64_t dir, int64_t after, files_fn *fn, void *arg, struct err *e);
@@ -67,8 +71,9 @@ struct files {
 	int64_t (*copy)(void *in, int64_t off_in, void *out, int64_t off_out, size_t len, struct err *e);
 	int64_t (*seek)(void *h, int64_t off, int whence, struct err *e);	/* SEEK_DATA, SEEK_HOLE; ENXIO */
 	int (*allocate)(void *h, int mode, int64_t off, int64_t len, struct err *e);
-	/* Like the system calls: size 0 asks for the length; ERANGE, ENODATA.  1: the answer comes through done (done NULL: ask again without
-	 * waiting, ENODATA); *ticket names it for xattr_forget. */
+	/* Like the system calls: size 0 asks for the length; ERANGE, ENODATA; only names of user.*.  XATTR_LATER: the answer comes through done (done
+	 * NULL: ask again without waiting, ENODATA); *ticket names it for xattr_forget. */
+#define XATTR_LATER INT64_MAX
 	int64_t (*getxattr)(struct fs *fs, int64_t no, const char *name, char *buf, size_t size, files_done *done, void *arg, uint64_t *ticket,
 			    struct err *e);
 	/* A caller that waits was interrupted: its done is called with EINTR unless it was called already. */
@@ -76,7 +81,7 @@ struct files {
 	int64_t (*listxattr)(struct fs *fs, int64_t no, char *buf, size_t size, struct err *e);
 	int (*setxattr)(struct fs *fs, int64_t no, const char *name, const char *value, size_t size, int flags, struct err *e);
 	int (*removexattr)(struct fs *fs, int64_t no, const char *name, struct err *e);
-	/* Bytes and files, used and left, for statfs: quotas count; NULL: the disk's. */
+	/* Bytes and files, used and left: st holds the disk's and is lowered to what quotas leave; NULL: the disk's. */
 	int (*statfs)(struct fs *fs, int64_t no, struct statvfs *st, struct err *e);
 };
 

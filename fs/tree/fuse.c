@@ -11,6 +11,7 @@
 
 #include "../../backends/base/log.h"
 #include "attr.h"
+#include "fuse_files.h"
 #include "handle.h"
 #include "measure.h"
 #include "names.h"
@@ -18,34 +19,14 @@
 #include "scratch.h"
 #include "session.h"
 
-#define LONG_S 86400.0
 #define MAX_WRITE (1 << 20)
+#define READAHEAD (1 << 20)
+#define THREADS 32	/* fsync and the last close wait for the disk */
 #define TALK_MAX 65536	/* bytes of a talk in one answer */
-
-struct server {
-	struct fs *fs;
-	struct fuse_session *se;
-};
 
 /* ---- a request: its call, who asks, and the one place where a refusal is kept */
 
-struct req {
-	fuse_req_t req;
-	struct fs *fs;
-	struct call c;
-	struct who who;
-	struct err e;
-	pid_t tid;
-	bool known;	/* who is filled in */
-	bool reads;	/* no command: its refusal is the session's alone, not the object's */
-};
-
-static struct fs *fs_of(fuse_req_t req)
-{
-	return ((struct server *)fuse_req_userdata(req))->fs;
-}
-
-static const struct who *who(struct req *r)
+const struct who *req_who(struct req *r)
 {
 	if (!r->known) {
 		who_of(&r->who, fuse_req_ctx(r->req)->uid, fuse_req_ctx(r->req)->pid);
@@ -56,9 +37,9 @@ static const struct who *who(struct req *r)
 	return &r->who;
 }
 
-static int req_begin(struct req *r, fuse_req_t req)
+int req_begin(struct req *r, fuse_req_t req)
 {
-	*r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
+	*r = req_bare(req);
 	int rc = call_begin(r->fs, &r->c, &r->e);
 
 	if (rc < 0)
@@ -66,11 +47,10 @@ static int req_begin(struct req *r, fuse_req_t req)
 	return rc;
 }
 
-static void req_end(struct req *r)
+void req_end(struct req *r)
 {
 	call_end(&r->c);
 }
-#define AUTO_REQ __attribute__((cleanup(req_end))) struct req
 
 /* The sentence of a refusal is kept for the caller's session and for the object, before the caller can ask. */
 static void keep_refusal(struct req *r, struct node n, const char *name)
@@ -79,7 +59,7 @@ static void keep_refusal(struct req *r, struct node n, const char *name)
 	char path[2000], request[REQUEST_LEN];
 	struct err e;
 
-	who(r);
+	req_who(r);
 	memcpy(request, r->c.request, sizeof request);
 	call_end(&r->c);
 	r->c = (struct call){ 0 };
@@ -105,15 +85,14 @@ static void keep_refusal(struct req *r, struct node n, const char *name)
 		change_note(r->fs, about);
 }
 
-static void fail(struct req *r, struct node n, const char *name)
+void req_fail(struct req *r, struct node n, const char *name)
 {
 	if (r->e.code != EINTR)
 		keep_refusal(r, n, name);
 	fuse_reply_err(r->req, r->e.code ? r->e.code : EIO);
 }
 
-/* Answers that something is not there come by the thousand and are nobody's mistake. */
-static void fail_quietly(struct req *r)
+void req_fail_quietly(struct req *r)
 {
 	fuse_reply_err(r->req, r->e.code ? r->e.code : EIO);
 }
@@ -149,7 +128,7 @@ static bool is_personal(struct fs *fs, struct node n)
 static int entry_for(struct req *r, struct node n, struct fuse_entry_param *ep)
 {
 	struct node_attr a;
-	int rc = node_attr(&r->c, n, is_personal(r->fs, n) ? who(r) : NULL, &a, &r->e);
+	int rc = node_attr(&r->c, n, is_personal(r->fs, n) ? req_who(r) : NULL, &a, &r->e);
 
 	if (rc < 0)
 		return rc;
@@ -167,11 +146,11 @@ static void reply_node(struct req *r, struct node n, struct node dir, const char
 	uint64_t before = change_no(n.row);
 
 	notify_seen(n.row);
-	if (entry_for(r, n, &ep) < 0) {
+	if (node_type(r->fs, n) == N_FILES_TOP ? !files_entry(r, n, &ep) : entry_for(r, n, &ep) < 0) {
 		if (r->e.code == ENOENT)
-			fail_quietly(r);
+			req_fail_quietly(r);
 		else
-			fail(r, dir, name);
+			req_fail(r, dir, name);
 		return;
 	}
 	fuse_reply_entry(r->req, &ep);
@@ -188,16 +167,16 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	if (strlen(name) > 255) {
 		err_set(&r.e, ENAMETOOLONG, "a name of %zu bytes; at most 255", strlen(name));
-		fail(&r, dir, NULL);
+		req_fail(&r, dir, NULL);
 		return;
 	}
 	if (db_snapshot(r.c.db, &r.e) < 0) {
-		fail_quietly(&r);
+		req_fail_quietly(&r);
 		return;
 	}
 	notify_seen(dir.row);
 	if (node_lookup(&r.c, dir, name, &n, &r.e) < 0 && !(r.e.code == ENOENT && scratch_lookup(r.fs, dir, name, &n)))
-		fail_quietly(&r);
+		req_fail_quietly(&r);
 	else if (doc_hidden(r.fs, n, false))
 		fuse_reply_err(req, ENOENT);
 	else
@@ -215,13 +194,13 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (req_begin(&r, req) < 0)
 		return;
 	notify_seen(n.row);
-	if (db_snapshot(r.c.db, &r.e) < 0 || node_attr(&r.c, n, is_personal(r.fs, n) ? who(&r) : NULL, &a, &r.e) < 0) {
+	if (db_snapshot(r.c.db, &r.e) < 0 || node_attr(&r.c, n, is_personal(r.fs, n) ? req_who(&r) : NULL, &a, &r.e) < 0) {
 		if (r.e.code == ENOENT && fi) {	/* removed while open, as everywhere */
 			struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 
 			a = (struct node_attr){ .mode = S_IFREG | 0444, .ino = ino, .size = h ? h->len : 0 };
 		} else {
-			fail_quietly(&r);
+			req_fail_quietly(&r);
 			return;
 		}
 	}
@@ -266,7 +245,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 	if (req_begin(&r, req) < 0)
 		return;
 	if (set_attr(&r, n, st, to_set, fi, &a) < 0) {
-		fail(&r, n, NULL);
+		req_fail(&r, n, NULL);
 		return;
 	}
 	fill_stat(&a, &now);
@@ -283,7 +262,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	if (req_begin(&r, req) < 0)
 		return;
 	if (node_readlink(&r.c, node_of(ino), target, sizeof target, &r.e) < 0)
-		fail_quietly(&r);
+		req_fail_quietly(&r);
 	else
 		fuse_reply_readlink(req, target);
 }
@@ -295,17 +274,23 @@ struct filler {
 	struct fs *fs;
 	char *buf;
 	size_t size, used;
+	bool plus;
 };
 
+/* readdirplus is for directories of ordinary files; it is on for the mount, and here answered without attributes (ino 0), which cost more than
+ * they bring. */
 static int fill_entry(void *arg, const char *name, struct node n, int64_t offset)
 {
 	struct filler *f = arg;
 	enum node_type t = node_type(f->fs, n);
 	struct stat st = { .st_ino = node_ino(n), .st_mode = node_is_dir(f->fs, n) ? S_IFDIR :
 		t == N_LINK || t == N_VIEW_LINK ? S_IFLNK : S_IFREG };
-	size_t len = fuse_add_direntry(f->req, f->buf + f->used, f->size - f->used, name, &st, offset);
+	struct fuse_entry_param bare = { .attr = st };
+	size_t left = f->size - f->used;
+	size_t len = f->plus ? fuse_add_direntry_plus(f->req, f->buf + f->used, left, name, &bare, offset) :
+		fuse_add_direntry(f->req, f->buf + f->used, left, name, &st, offset);
 
-	if (len > f->size - f->used)
+	if (len > left)
 		return 1;
 	f->used += len;
 	return 0;
@@ -323,7 +308,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	fuse_reply_open(req, fi);
 }
 
-static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
 	AUTO_REQ r = { 0 };
 	AUTO(free) char *buf = malloc(size);
@@ -331,7 +316,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
 
 	if (req_begin(&r, req) < 0)
 		return;
-	struct filler f = { .req = req, .fs = r.fs, .buf = buf, .size = size };
+	struct filler f = { .req = req, .fs = r.fs, .buf = buf, .size = size, .plus = plus };
 	uint64_t before = change_no(dir.row);
 	notify_seen(dir.row);
 	enum node_type t = node_type(r.fs, dir);	/* what tables say needs no state */
@@ -347,11 +332,21 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, s
 		fill_entry(&f, "..", up, 2);
 	}
 	if (node_list(&r.c, dir, off < 2 ? 2 : off, fill_entry, &f, &r.e) < 0)
-		fail_quietly(&r);
+		req_fail_quietly(&r);
 	else
 		fuse_reply_buf(req, buf, f.used);
 	if (node_told(r.fs, dir))
 		check_race(r.fs, dir, before);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	read_dir(req, ino, size, off, false);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	read_dir(req, ino, size, off, true);
 }
 
 /* ---- names made and removed; the kernel holds the directory's lock, so the answer goes before what follows from it */
@@ -369,12 +364,12 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 	if (req_begin(&r, req) < 0)
 		return;
-	who(&r);
+	req_who(&r);
 	k = node_kind(r.fs, dir);
 	if (check_name(name, &r.e) == 0 && node_type(r.fs, dir) == N_COLLECTION && k->flags & K_FILE)
 		err_set(&r.e, EPERM, "%s is a file, not a directory", kind_a(k));
-	if (r.e.code || name_make(&r.c, dir, name, &n, &r.e) < 0 || read_again(&r) < 0) {
-		fail(&r, dir, name);
+	if (r.e.code || names_make(&r.c, dir, name, &n, &r.e) < 0 || read_again(&r) < 0) {
+		req_fail(&r, dir, name);
 		return;
 	}
 	reply_node(&r, n, dir, name);
@@ -395,9 +390,9 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (req_begin(&r, req) < 0)
 		return;
-	who(&r);
-	if (name_rmdir(&r.c, dir, name, &r.e) < 0)
-		fail(&r, dir, name);
+	req_who(&r);
+	if (names_rmdir(&r.c, dir, name, &r.e) < 0)
+		req_fail(&r, dir, name);
 	else
 		reply_ok(&r);
 }
@@ -409,9 +404,9 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (req_begin(&r, req) < 0)
 		return;
-	who(&r);
-	if (name_unlink(&r.c, dir, name, &r.e) < 0)
-		fail(&r, dir, name);
+	req_who(&r);
+	if (names_unlink(&r.c, dir, name, &r.e) < 0)
+		req_fail(&r, dir, name);
 	else
 		reply_ok(&r);
 }
@@ -423,9 +418,9 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 
 	if (req_begin(&r, req) < 0)
 		return;
-	who(&r);
-	if (name_symlink(&r.c, dir, name, target, &r.e) < 0 || read_again(&r) < 0 || node_lookup(&r.c, dir, name, &n, &r.e) < 0) {
-		fail(&r, dir, name);
+	req_who(&r);
+	if (names_symlink(&r.c, dir, name, target, &r.e) < 0 || read_again(&r) < 0 || node_lookup(&r.c, dir, name, &n, &r.e) < 0) {
+		req_fail(&r, dir, name);
 		return;
 	}
 	reply_node(&r, n, dir, name);
@@ -439,7 +434,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	if (req_begin(&r, req) < 0)
 		return;
 	err_set(&r.e, EPERM, "hard links are not possible here; 'ln -sr' relates two objects");
-	fail(&r, node_of(parent), name);
+	req_fail(&r, node_of(parent), name);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -449,7 +444,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	if (req_begin(&r, req) < 0)
 		return;
 	err_set(&r.e, EPERM, "pipes, sockets and devices cannot be made here");
-	fail(&r, node_of(parent), name);
+	req_fail(&r, node_of(parent), name);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
@@ -459,10 +454,10 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 
 	if (req_begin(&r, req) < 0)
 		return;
-	who(&r);
-	if (name_rename(&r.c, node_of(parent), name, node_of(newparent), newname, flags, &r.e) < 0)
+	req_who(&r);
+	if (names_rename(&r.c, node_of(parent), name, node_of(newparent), newname, flags, &r.e) < 0)
 		/* about the document, where a scratch file was to take its place */
-		fail(&r, node_of(parent), scratch_lookup(r.fs, node_of(parent), name, &n) ? newname : name);
+		req_fail(&r, node_of(parent), scratch_lookup(r.fs, node_of(parent), name, &n) ? newname : name);
 	else
 		reply_ok(&r);
 }
@@ -487,7 +482,7 @@ static void who_at(struct req *r, struct handle *h, bool writes)
 	pthread_mutex_unlock(&h->lock);
 	if (r->known)
 		return;
-	who(r);
+	req_who(r);
 	pthread_mutex_lock(&h->lock);
 	if (writes) {
 		h->who = r->who;
@@ -520,8 +515,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	const struct file *f = node_file(r.fs, n);
 	bool personal = (f && f->flags & F_HIDDEN && n.kind == 0) || (fi->flags & O_ACCMODE) != O_RDONLY;
 	r.reads = (fi->flags & O_ACCMODE) == O_RDONLY;
-	if (handle_open(&r.c, n, fi->flags, personal ? who(&r) : NULL, &h, &r.e) < 0) {
-		fail(&r, n, NULL);
+	if (handle_open(&r.c, n, fi->flags, personal ? req_who(&r) : NULL, &h, &r.e) < 0) {
+		req_fail(&r, n, NULL);
 		return;
 	}
 	if (r.known) {
@@ -543,8 +538,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 	if (req_begin(&r, req) < 0)
 		return;
-	who(&r);
-	int rc = name_create(&r.c, dir, name, fi->flags, &n, &r.e);
+	req_who(&r);
+	int rc = names_create(&r.c, dir, name, fi->flags, &n, &r.e);
 	if (rc == 0 && !r.c.db)
 		rc = read_again(&r);
 	if (rc == 0)
@@ -552,7 +547,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (rc == 0)
 		rc = entry_for(&r, n, &ep);
 	if (rc < 0) {
-		fail(&r, dir, name);
+		req_fail(&r, dir, name);
 		return;
 	}
 	open_flags(r.fs, h, fi);
@@ -605,7 +600,7 @@ static void answer_talk(void *arg, const struct err *e, const char *text, size_t
 	} else if (req_begin(&r, t->req) == 0) {
 		r.e = *e;
 		r.reads = true;
-		fail(&r, t->n, NULL);
+		req_fail(&r, t->n, NULL);
 	}
 	free(t);
 }
@@ -654,7 +649,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	if (req_begin(&r, req) < 0)
 		return;
 	if (handle_read(&r.c, h, off, size, &buf, &len, &owned, &r.e) < 0) {
-		fail_quietly(&r);
+		req_fail_quietly(&r);
 		return;
 	}
 	/* once it is answered the handle may be released */
@@ -684,7 +679,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	AUTO_REQ r = { 0 };
 
 	if (h->type == H_SCRATCH || h->type == H_BYTES || h->type == H_TALK) {	/* bytes need no state */
-		r = (struct req){ .req = req, .fs = fs_of(req), .tid = fuse_req_ctx(req)->pid };
+		r = req_bare(req);
 		r.c.fs = r.fs;
 		who_at(&r, h, true);
 	} else {
@@ -694,7 +689,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	}
 	int64_t n = handle_write(&r.c, h, buf, size, off, &r.e);
 	if (n < 0) {
-		fail(&r, h->n, NULL);
+		req_fail(&r, h->n, NULL);
 		return;
 	}
 	struct written *w = h->type == H_SCRATCH || h->type == H_BYTES || h->type == H_TALK || h->type == H_DOC ? NULL : malloc(sizeof *w);
@@ -726,7 +721,7 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	who_at(&r, h, false);
 	if (handle_flush(&r.c, h, r.tid, &r.e) < 0) {
-		fail(&r, h->n, NULL);
+		req_fail(&r, h->n, NULL);
 		return;
 	}
 	call_end(&r.c);
@@ -756,6 +751,52 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	fuse_reply_err(req, h->type == H_BYTES && fsync(h->fd) < 0 ? errno : 0);
 }
 
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, 0);		/* what was answered is durable */
+}
+
+/* The kernel asks for holes only.  Those of an image's data are its file's. */
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_at(fi);
+	struct node_attr a = { 0 };
+	AUTO_REQ r = { 0 };
+
+	if (h->type == H_BYTES) {
+		off_t at = lseek(h->fd, off, whence);
+
+		if (at < 0)
+			fuse_reply_err(req, errno);
+		else
+			fuse_reply_lseek(req, at);
+		return;
+	}
+	if (req_begin(&r, req) < 0)
+		return;
+	if (node_attr(&r.c, h->n, NULL, &a, &r.e) < 0)
+		req_fail_quietly(&r);
+	else if (off < 0 || (uint64_t)off >= a.size)
+		fuse_reply_err(req, ENXIO);
+	else
+		fuse_reply_lseek(req, whence == SEEK_HOLE ? (off_t)a.size : off);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+/* The kernel copies by reading and writing then. */
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
+			       struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	if (node_files(fs_of(req), node_of(in)) && node_files(fs_of(req), node_of(out)))
+		files_copy(req, in, off_in, fi_in, out, off_out, fi_out, len, flags);
+	else
+		fuse_reply_err(req, EOPNOTSUPP);
+}
+
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct statvfs st;
@@ -766,49 +807,103 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_statfs(req, &st);
 }
 
-/* No operations for extended attributes: nothing has any yet, and the kernel, told so once, spares ls -l three requests an entry. */
+/* ---- extended attributes: control files have none, which is said without a look at anything.  To say ENOSYS would spare two requests for
+ * each entry of ls -l, and take them from ordinary files too. */
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	fuse_reply_err(req, strncmp(name, "system.", 7) == 0 ? EOPNOTSUPP : ENODATA);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	if (size)
+		fuse_reply_buf(req, NULL, 0);
+	else
+		fuse_reply_xattr(req, 0);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	fuse_reply_err(req, EOPNOTSUPP);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	fuse_reply_err(req, strncmp(name, "system.", 7) == 0 ? EOPNOTSUPP : ENODATA);
+}
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-				  FUSE_CAP_SPLICE_MOVE);
+	/* HANDLE_KILLPRIV: that chown takes set-user-ID away is left to the kernel, which asks for it */
+	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV);
 	/* AUTO_INVAL_DATA: a listing that was on its way while its directory changed is found out by the directory's mtime */
-	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_AUTO_INVAL_DATA);
+	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_AUTO_INVAL_DATA |
+					FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 	conn->max_write = MAX_WRITE;
+	conn->max_readahead = READAHEAD;
 }
 
-/* Each operation with its time. */
-#define TIMED(op, kind, params, args) static void timed_##op params \
+static bool is_files(fuse_req_t req, fuse_ino_t ino)
+{
+	return node_files(fs_of(req), node_of(ino)) != NULL;
+}
+
+/* Each operation with its time, by the node `of` to the tree's or to that on ordinary files. */
+#define TIMED(op, kind, of, params, args) static void timed_##op params \
 	{ \
 		int64_t began = measure_now(); \
-		op_##op args; \
+		if (of) \
+			files_##op args; \
+		else \
+			op_##op args; \
 		measure_request(kind, began); \
 	}
-TIMED(lookup, RQ_LOOKUP, (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
-TIMED(getattr, RQ_GETATTR, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
-TIMED(setattr, RQ_SETATTR, (fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi), (req, ino, st, to_set, fi))
-TIMED(readlink, RQ_READLINK, (fuse_req_t req, fuse_ino_t ino), (req, ino))
-TIMED(opendir, RQ_OPENDIR, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
-TIMED(readdir, RQ_READDIR, (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, size, off, fi))
-TIMED(mkdir, RQ_MKDIR, (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode), (req, parent, name, mode))
-TIMED(rmdir, RQ_RMDIR, (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
-TIMED(unlink, RQ_UNLINK, (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
-TIMED(symlink, RQ_SYMLINK, (fuse_req_t req, const char *target, fuse_ino_t parent, const char *name), (req, target, parent, name))
-TIMED(rename, RQ_RENAME, (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags), (req, parent, name, newparent, newname, flags))
-TIMED(open, RQ_OPEN, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
-TIMED(create, RQ_CREATE, (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi), (req, parent, name, mode, fi))
-TIMED(read, RQ_READ, (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, size, off, fi))
-TIMED(write, RQ_WRITE, (fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, buf, size, off, fi))
-TIMED(flush, RQ_FLUSH, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
-TIMED(release, RQ_RELEASE, (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
-TIMED(fsync, RQ_FSYNC, (fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi), (req, ino, datasync, fi))
-TIMED(statfs, RQ_STATFS, (fuse_req_t req, fuse_ino_t ino), (req, ino))
+TIMED(lookup, RQ_LOOKUP, is_files(req, parent), (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
+TIMED(getattr, RQ_GETATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(setattr, RQ_SETATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi), (req, ino, st, to_set, fi))
+TIMED(readlink, RQ_READLINK, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino), (req, ino))
+TIMED(opendir, RQ_OPENDIR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(readdir, RQ_READDIR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, size, off, fi))
+TIMED(readdirplus, RQ_READDIRPLUS, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, size, off, fi))
+TIMED(mkdir, RQ_MKDIR, is_files(req, parent), (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode), (req, parent, name, mode))
+TIMED(rmdir, RQ_RMDIR, is_files(req, parent), (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
+TIMED(unlink, RQ_UNLINK, is_files(req, parent), (fuse_req_t req, fuse_ino_t parent, const char *name), (req, parent, name))
+TIMED(symlink, RQ_SYMLINK, is_files(req, parent), (fuse_req_t req, const char *target, fuse_ino_t parent, const char *name), (req, target, parent, name))
+TIMED(link, RQ_LINK, is_files(req, parent), (fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name), (req, ino, parent, name))
+TIMED(mknod, RQ_MKNOD, is_files(req, parent), (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev), (req, parent, name, mode, rdev))
+TIMED(rename, RQ_RENAME, is_files(req, parent) || is_files(req, newparent), (fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags), (req, parent, name, newparent, newname, flags))
+TIMED(open, RQ_OPEN, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(create, RQ_CREATE, is_files(req, parent), (fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi), (req, parent, name, mode, fi))
+TIMED(read, RQ_READ, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, size, off, fi))
+TIMED(write, RQ_WRITE, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi), (req, ino, buf, size, off, fi))
+TIMED(flush, RQ_FLUSH, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(release, RQ_RELEASE, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi), (req, ino, fi))
+TIMED(fsync, RQ_FSYNC, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi), (req, ino, datasync, fi))
+TIMED(fsyncdir, RQ_FSYNCDIR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi), (req, ino, datasync, fi))
+TIMED(lseek, RQ_LSEEK, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi), (req, ino, off, whence, fi))
+TIMED(fallocate, RQ_FALLOCATE, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi), (req, ino, mode, off, len, fi))
+TIMED(getxattr, RQ_GETXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, const char *name, size_t size), (req, ino, name, size))
+TIMED(listxattr, RQ_LISTXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, size_t size), (req, ino, size))
+TIMED(setxattr, RQ_SETXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags), (req, ino, name, value, size, flags))
+TIMED(removexattr, RQ_REMOVEXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, const char *name), (req, ino, name))
+TIMED(statfs, RQ_STATFS, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino), (req, ino))
+
+static void timed_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
+				  struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	int64_t began = measure_now();
+
+	op_copy_file_range(req, in, off_in, fi_in, out, off_out, fi_out, len, flags);
+	measure_request(RQ_COPY, began);
+}
 
 static const struct fuse_lowlevel_ops ops = {
-	.init = op_init, .lookup = timed_lookup, .getattr = timed_getattr, .setattr = timed_setattr, .readlink = timed_readlink,
-	.opendir = timed_opendir, .readdir = timed_readdir, .mkdir = timed_mkdir, .rmdir = timed_rmdir, .unlink = timed_unlink, .symlink = timed_symlink,
-	.link = op_link, .mknod = op_mknod, .rename = timed_rename, .open = timed_open, .create = timed_create, .read = timed_read, .write = timed_write, .flush = timed_flush,
-	.release = timed_release, .fsync = timed_fsync, .statfs = timed_statfs,
+	.init = op_init, .copy_file_range = timed_copy_file_range,
+#define OP(op) .op = timed_##op
+	OP(lookup), OP(getattr), OP(setattr), OP(readlink), OP(opendir), OP(readdir), OP(readdirplus), OP(mkdir), OP(rmdir), OP(unlink),
+	OP(symlink), OP(link), OP(mknod), OP(rename), OP(open), OP(create), OP(read), OP(write), OP(flush), OP(release), OP(fsync),
+	OP(fsyncdir), OP(lseek), OP(fallocate), OP(getxattr), OP(listxattr), OP(setxattr), OP(removexattr), OP(statfs),
 };
 
 /* ---- the session */
@@ -836,6 +931,22 @@ static void log_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
 		log_line(level <= FUSE_LOG_ERR ? LOG_ERROR : level <= FUSE_LOG_WARNING ? LOG_WARN : LOG_DEBUG, "%s", text);
 }
 
+/* The kernel begins with 128 KiB, and init can only lower that.  Without /sys it stays so. */
+static void set_readahead(const char *mountpoint)
+{
+	AUTO(fclose) FILE *f = fopen("/proc/self/mountinfo", "re");
+	AUTO(free) char *line = NULL;
+	char dev[32], at[4096], path[64] = "";
+	size_t size = 0;
+
+	while (f && getline(&line, &size, f) > 0)
+		if (strstr(line, " - fuse.cirrusfs ") && sscanf(line, "%*s %*s %31s %*s %4095s", dev, at) == 2 && strcmp(at, mountpoint) == 0)
+			snprintf(path, sizeof path, "/sys/class/bdi/%s/read_ahead_kb", dev);
+	AUTO(fclose) FILE *set = *path ? fopen(path, "we") : NULL;
+	if (set)
+		fprintf(set, "%d\n", READAHEAD / 1024);
+}
+
 int server_mount(struct fs *fs, const char *opts, struct server **ret, struct err *e)
 {
 	AUTO(free) struct server *s = calloc(1, sizeof *s);
@@ -845,6 +956,7 @@ int server_mount(struct fs *fs, const char *opts, struct server **ret, struct er
 	if (!s || asprintf(&fsname, "fsname=%s,subtype=cirrusfs%s%s", fs->store, opts && *opts ? "," : "", opts ? opts : "") < 0)
 		return err_set(e, ENOMEM, "%m");
 	s->fs = fs;
+	node_files_init(fs);
 	fuse_set_log_func(log_fuse);
 	fuse_opt_add_arg(&args, "cirrusfs");
 	fuse_opt_add_arg(&args, "-o");
@@ -859,6 +971,7 @@ int server_mount(struct fs *fs, const char *opts, struct server **ret, struct er
 			       "/dev/fuse cannot be opened");
 	}
 	notify_attach(fs, &notify_ops, s->se);
+	set_readahead(fs->mountpoint);
 	*ret = steal_ptr(&s);
 	return 0;
 }
@@ -869,11 +982,12 @@ int server_run(struct server *s, struct err *e)
 	int rc;
 
 	fuse_loop_cfg_set_clone_fd(config, 0);
-	fuse_loop_cfg_set_max_threads(config, 10);
+	fuse_loop_cfg_set_max_threads(config, THREADS);
 	rc = fuse_session_loop_mt(s->se, config);
 	fuse_loop_cfg_destroy(config);
 	notify_attach(s->fs, NULL, NULL);
 	waits_end(s->fs);
+	files_end(s->fs);
 	fuse_session_unmount(s->se);
 	return rc < 0 ? err_set(e, -rc, "serve: %m") : 0;
 }

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "attr.h"
 #include "value.h"
 
 static json_t *json_text(const struct file *f, const char *text)
@@ -66,9 +67,9 @@ struct table {
 	const struct kind *k;
 	FILE *out;
 	const struct file *files[COLUMNS_MAX];
-	const char *columns[COLUMNS_MAX];
-	bool all;
-	size_t n;
+	const char *columns[COLUMNS_MAX];	/* of the state; those of `shown` are computed */
+	bool shown[COLUMNS_MAX], all;
+	size_t n, n_columns;
 	struct call *c;
 	int64_t rows;
 	struct row names[NAMES];
@@ -86,9 +87,11 @@ static void table_init(struct table *t, struct call *c, const struct kind *k, FI
 		snprintf(name, sizeof name, "%.*s", (int)len, p);
 		const struct file *f = file_find(k, name);
 
-		if (f && f->column) {
-			t->files[t->n] = f;
-			t->columns[t->n++] = f->shown ? f->shown : f->column;
+		if (f && f->column)
+			t->columns[t->n_columns++] = f->shown ? f->shown : f->column;
+		if (f && (f->column || f->show)) {
+			t->shown[t->n] = !f->column;
+			t->files[t->n++] = f;
 		}
 		p += len + (p[len] == ' ');
 	}
@@ -110,6 +113,16 @@ static void put_cell(FILE *out, const char *s)
 {
 	for (; *s; s++)
 		putc_unlocked(*s == '\n' ? ',' : *s == '\t' ? ' ' : *s, out);
+}
+
+/* What no column holds: "" when it cannot be said. */
+static char *computed(struct table *t, size_t i, const struct row *r)
+{
+	char *text = NULL;
+	struct err ignored = { 0 };
+	struct obj o;
+
+	return obj_of(t->c, r, &o, &ignored) == 0 && file_text(t->c, &o, t->files[i], &text, &ignored) == 0 ? text : strdup("");
 }
 
 static void put_val(struct table *t, size_t i, const struct val *v)
@@ -140,9 +153,14 @@ static int table_row(void *arg, const struct row *r, const struct val *vals)
 	fputs_unlocked(r->uuid, t->out);
 	putc_unlocked('\t', t->out);
 	fputs_unlocked(t->k->statuses || strcmp(r->status, "DRAFT") == 0 ? r->status : "-", t->out);
-	for (size_t i = 0; i < t->n; i++) {
+	for (size_t i = 0, v = 0; i < t->n; i++) {
+		AUTO(free) char *text = t->shown[i] ? computed(t, i, r) : NULL;
+
 		putc_unlocked('\t', t->out);
-		put_val(t, i, &vals[i]);
+		if (text)
+			put_cell(t->out, text);
+		if (!t->shown[i])
+			put_val(t, i, &vals[v++]);
 	}
 	putc_unlocked('\n', t->out);
 	return 0;
@@ -157,18 +175,21 @@ static int table_json(void *arg, const struct row *r, const struct val *vals)
 	json_object_set_new(j, "id", json_string(r->uuid));
 	if (t->k->statuses)
 		json_object_set_new(j, "status", json_string(r->status));
-	for (size_t i = 0; i < t->n; i++) {
-		AUTO(free) char *s = NULL;
+	for (size_t i = 0, v = 0; i < t->n; i++) {
+		AUTO(free) char *s = t->shown[i] ? computed(t, i, r) : NULL;
 		size_t len;
-		FILE *f = open_memstream(&s, &len);
+		FILE *f = t->shown[i] ? NULL : open_memstream(&s, &len);
 
-		if (!f)
+		if (!f && !s)
 			break;
-		if (t->files[i]->type == T_REF && vals[i].kind == VAL_INT)
-			fputs(name_of(t, vals[i].i), f);
-		else
-			value_print(t->files[i], &vals[i], f);
-		fclose(f);
+		if (f && t->files[i]->type == T_REF && vals[v].kind == VAL_INT)
+			fputs(name_of(t, vals[v].i), f);
+		else if (f)
+			value_print(t->files[i], &vals[v], f);
+		if (f) {
+			fclose(f);
+			v++;
+		}
 		json_object_set_new(j, t->files[i]->name, json_text(t->files[i], s));
 	}
 	fputs(t->rows++ ? ",\n  " : "\n  ", t->out);
@@ -193,7 +214,7 @@ int table_show(struct call *c, const struct kind *k, int64_t parent, bool json, 
 		fprintf(out, "\t%s", t->files[i]->name);
 	if (!json)
 		putc('\n', out);
-	int rc = row_table(c->db, parent, k->no, t->n ? (k->view ? k->view : k->table) : NULL, t->columns, t->n,
+	int rc = row_table(c->db, parent, k->no, t->n_columns ? (k->view ? k->view : k->table) : NULL, t->columns, t->n_columns,
 			   json ? table_json : table_row, t, e);
 	if (json)
 		fputs(t->rows ? "\n]" : "]", out);

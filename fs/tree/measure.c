@@ -7,8 +7,9 @@
 #include "../../backends/base/metric.h"
 
 static const char *const request_names[RQ_KINDS] = {
-	"lookup", "getattr", "setattr", "readlink", "opendir", "readdir", "mkdir", "rmdir", "unlink", "symlink", "rename", "open", "create",
-	"read", "write", "flush", "release", "fsync", "statfs",
+	"lookup", "getattr", "setattr", "readlink", "opendir", "readdir", "readdirplus", "mkdir", "rmdir", "unlink", "symlink", "link",
+	"mknod", "rename", "open", "create", "read", "write", "flush", "release", "fsync", "fsyncdir", "lseek", "fallocate", "getxattr",
+	"listxattr", "setxattr", "removexattr", "statfs", "copy_file_range",
 };
 static struct histogram requests[RQ_KINDS];
 

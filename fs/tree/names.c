@@ -12,7 +12,7 @@
 #include "session.h"
 
 /* What may be made in that directory. */
-int name_make(struct call *c, struct node dir, const char *name, struct node *made, struct err *e)
+int names_make(struct call *c, struct node dir, const char *name, struct node *made, struct err *e)
 {
 	const struct kind *k = node_kind(c->fs, dir);
 	struct args none = { 0 };
@@ -61,7 +61,7 @@ static int remove_object(struct call *c, struct node dir, struct node n, struct 
 	return remove_once(c, dir, n, e);
 }
 
-int name_rmdir(struct call *c, struct node dir, const char *name, struct err *e)
+int names_rmdir(struct call *c, struct node dir, const char *name, struct err *e)
 {
 	struct node n;
 
@@ -102,7 +102,7 @@ static int detach(struct call *c, struct node dir, const char *name, struct err 
 	return rc < 0 ? rc : call_commit(c, e);
 }
 
-int name_unlink(struct call *c, struct node dir, const char *name, struct err *e)
+int names_unlink(struct call *c, struct node dir, const char *name, struct err *e)
 {
 	struct node n;
 
@@ -161,7 +161,7 @@ static int resolve_target(struct call *c, struct node dir, const char *target, s
 	return obj_by_id(c, n.row, ret, e);
 }
 
-int name_symlink(struct call *c, struct node dir, const char *name, const char *target, struct err *e)
+int names_symlink(struct call *c, struct node dir, const char *name, const char *target, struct err *e)
 {
 	const struct links *l = links_at(c->fs, dir);
 	struct obj o, to;
@@ -225,7 +225,7 @@ static int rename_object(struct call *c, struct node n, const char *name, bool r
 	return rc < 0 ? rc : call_commit(c, e);
 }
 
-int name_rename(struct call *c, struct node from, const char *name, struct node to, const char *newname, unsigned flags, struct err *e)
+int names_rename(struct call *c, struct node from, const char *name, struct node to, const char *newname, unsigned flags, struct err *e)
 {
 	struct node n;
 
@@ -274,13 +274,13 @@ static int check_scratch(const struct kind *k, const char *name, int flags, stru
 	return !f || f->type == T_DOC ? 0 : err_set(e, EPERM, "%s has no file '%s'; there is '%s'", kind_a(k), name, f->name);
 }
 
-int name_create(struct call *c, struct node dir, const char *name, int flags, struct node *made, struct err *e)
+int names_create(struct call *c, struct node dir, const char *name, int flags, struct node *made, struct err *e)
 {
 	const struct kind *k = node_kind(c->fs, dir);
 	enum node_type t = node_type(c->fs, dir);
 
 	if (t == N_COLLECTION && k->flags & K_FILE)
-		return check_name(name, e) < 0 ? -e->code : name_make(c, dir, name, made, e);
+		return check_name(name, e) < 0 ? -e->code : names_make(c, dir, name, made, e);
 	if (t == N_OBJECT && dir.kind != 0) {
 		if (node_lookup(c, dir, name, made, e) == 0 && doc_hidden(c->fs, *made, true))
 			return 0;

@@ -5,11 +5,11 @@
 #include "node.h"
 
 /* mkdir: a draft, or a live object. */
-int name_make(struct call *c, struct node dir, const char *name, struct node *made, struct err *e);
+int names_make(struct call *c, struct node dir, const char *name, struct node *made, struct err *e);
 /* open(O_CREAT), with its flags: a file that is an object (a key), or a scratch file. */
-int name_create(struct call *c, struct node dir, const char *name, int flags, struct node *made, struct err *e);
-int name_rmdir(struct call *c, struct node dir, const char *name, struct err *e);
-int name_unlink(struct call *c, struct node dir, const char *name, struct err *e);
-int name_symlink(struct call *c, struct node dir, const char *name, const char *target, struct err *e);
+int names_create(struct call *c, struct node dir, const char *name, int flags, struct node *made, struct err *e);
+int names_rmdir(struct call *c, struct node dir, const char *name, struct err *e);
+int names_unlink(struct call *c, struct node dir, const char *name, struct err *e);
+int names_symlink(struct call *c, struct node dir, const char *name, const char *target, struct err *e);
 /* flags: those of renameat2(2). */
-int name_rename(struct call *c, struct node from, const char *name, struct node to, const char *newname, unsigned flags, struct err *e);
+int names_rename(struct call *c, struct node from, const char *name, struct node to, const char *newname, unsigned flags, struct err *e);

@@ -1,4 +1,5 @@
 #include "node.h"
+#include "files.h"
 #include "node_parts.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ struct node node_of(uint64_t ino)
 	struct node n = { .by_id = ino >> 62 & 1, .kind = (uint8_t)(ino >> 54), .file = (uint8_t)(ino >> ROW_BITS),
 		.row = (int64_t)(ino & ROW_MASK) };
 
-	if (n.kind < NK_STATUS && n.file >= NF_KIND && n.file < NF_GROUP) {
+	if (n.kind < NK_FILES && n.file >= NF_KIND && n.file < NF_GROUP) {
 		n.sub = (uint16_t)(n.row >> OBJECT_BITS);
 		n.row &= OBJECT_MASK;
 	}
@@ -67,6 +68,7 @@ const struct file *node_file(struct fs *fs, struct node n)
 enum node_type node_type(struct fs *fs, struct node n)
 {
 	switch (n.kind) {
+	case NK_FILES:		return fs->files[n.file] ? N_FILES : N_NONE;
 	case NK_STATUS:		return N_STATUS;
 	case NK_LINK_DIR:	return N_LINK_DIR;
 	case NK_LINK:		return N_LINK;
@@ -88,7 +90,7 @@ enum node_type node_type(struct fs *fs, struct node n)
 	if (!f)
 		return N_NONE;
 	return n.file >= NF_VIEW_FILE ? N_VIEW_FILE : n.file >= NF_COLL_FILE ? N_COLL_FILE : !(f->flags & F_DIR) ? N_FILE :
-		!f->tree ? N_LINKS : f->tree->is_dir(n.sub) ? N_TREE : N_TREE_FILE;
+		f->files ? N_FILES_TOP : !f->tree ? N_LINKS : f->tree->is_dir(n.sub) ? N_TREE : N_TREE_FILE;
 }
 
 const struct stream *node_stream(struct fs *fs, struct node n)
@@ -105,7 +107,7 @@ bool node_is_dir(struct fs *fs, struct node n)
 	switch (node_type(fs, n)) {
 	case N_OBJECT:
 		return !(node_kind(fs, n)->flags & K_FILE);
-	case N_GROUP: case N_LINKS: case N_LINK_DIR: case N_TREE: case N_COLLECTION: case N_BY_ID: case N_WAIT_FOR: case N_VIEW:
+	case N_GROUP: case N_LINKS: case N_LINK_DIR: case N_TREE: case N_FILES_TOP: case N_COLLECTION: case N_BY_ID: case N_WAIT_FOR: case N_VIEW:
 		return true;
 	default:
 		return false;
@@ -127,6 +129,36 @@ bool node_told(struct fs *fs, struct node n)
 bool file_is_live(const struct file *f)
 {
 	return f->flags & (F_LIVE | F_STREAM | F_HIDDEN | F_BYTES) || f->tree;
+}
+
+/* ---- directories of ordinary files */
+
+const struct files *node_files(struct fs *fs, struct node n)
+{
+	if (n.kind == NK_FILES)
+		return fs->files[n.file];
+	const struct kind *k = n.kind && n.file >= NF_KIND && n.file < NF_GROUP ? node_kind(fs, n) : NULL;
+	const struct file *f = k ? file_at(k->files, n.file - NF_KIND) : NULL;
+	return f ? f->files : NULL;
+}
+
+bool node_files_top(struct fs *fs, const struct files *f, int64_t object, struct node *ret)
+{
+	for (const struct kind *const *k = fs->kinds; *k; k++)
+		for (unsigned i = 0; (*k)->files && (*k)->files[i].name; i++)
+			if ((*k)->files[i].files == f) {
+				*ret = (struct node){ .kind = (*k)->no, .file = (uint8_t)(NF_KIND + i), .row = object };
+				return true;
+			}
+	return false;
+}
+
+void node_files_init(struct fs *fs)
+{
+	for (const struct kind *const *k = fs->kinds; *k; k++)
+		for (const struct file *f = (*k)->files; f && f->name; f++)
+			if (f->files)
+				fs->files[f->files->no] = f->files;
 }
 
 /* ---- groups: files named "dir/name" stand in a directory of their object */

@@ -23,12 +23,13 @@ enum node_file {		/* what `file` says; 1..175 are lines of tables */
 	NF_COLLECTION = 255,
 };
 enum node_kind {		/* kinds of nodes that belong to no kind of object */
+	NK_FILES = 249,		/* below a directory of ordinary files: file is files->no, row the file's number */
 	NK_STATUS = 250,	/* wait-for/STATUS: file is the word's number, row the object's */
 	NK_LINK_DIR,		/* hosts/H/servers/TENANT: file is links->no, row (object << 23 | tenant) */
 	NK_LINK,		/* file is links->no, row the link's */
 	NK_SCRATCH,		/* row counts up */
 };
-enum node_type { N_NONE, N_OBJECT, N_FILE, N_GROUP, N_LINKS, N_LINK_DIR, N_LINK, N_TREE, N_TREE_FILE, N_COLLECTION, N_COLL_FILE, N_BY_ID, N_WAIT_FOR,
+enum node_type { N_NONE, N_OBJECT, N_FILE, N_GROUP, N_LINKS, N_LINK_DIR, N_LINK, N_TREE, N_TREE_FILE, N_FILES_TOP, N_FILES, N_COLLECTION, N_COLL_FILE, N_BY_ID, N_WAIT_FOR,
 	N_STATUS, N_VIEW, N_VIEW_FILE, N_VIEW_LINK, N_SCRATCH };
 
 uint64_t node_ino(struct node n);
@@ -47,6 +48,12 @@ const struct kind *node_kind(struct fs *fs, struct node n);
 const struct file *node_file(struct fs *fs, struct node n);
 /* What a growing file is read through; NULL: it is none. */
 const struct stream *node_stream(struct fs *fs, struct node n);
+/* The directory of ordinary files it is the top of or stands in; NULL: none. */
+const struct files *node_files(struct fs *fs, struct node n);
+/* Where that is the top in an object; false: no kind has such a line. */
+bool node_files_top(struct fs *fs, const struct files *f, int64_t object, struct node *ret);
+/* Fills fs->files from the kinds' tables. */
+void node_files_init(struct fs *fs);
 /* Files whose content depends on time, on other objects or on who reads. */
 bool file_is_live(const struct file *f);
 

@@ -1,4 +1,5 @@
 #include "notify.h"
+#include "files.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -13,7 +14,7 @@
 
 struct item {
 	struct item *next;
-	enum { IT_CHANGE, IT_INODE, IT_REPLY } kind;
+	enum { IT_CHANGE, IT_INODE, IT_ENTRY, IT_REPLY } kind;
 	struct change change;
 	uint64_t ino;
 	void (*fn)(void *arg);
@@ -36,6 +37,7 @@ struct notify {
 
 static _Atomic uint64_t counters[COUNTERS], all;
 static _Atomic uint8_t seen[SEEN_BITS / 8];
+static _Atomic uint64_t files_clock, files_last[COUNTERS];
 
 uint64_t change_no(int64_t row)
 {
@@ -147,6 +149,9 @@ static void *deliver(void *arg)
 			waits_check(fs, &it->change);
 		} else if (it->kind == IT_INODE) {
 			send_inode(fs, node_of(it->ino));
+		} else if (it->kind == IT_ENTRY) {
+			if (no->ops)
+				no->ops->entry(no->arg, it->ino, it->change.name);
 		} else {
 			answer(no, it);
 			reply_done(no, it);
@@ -324,17 +329,56 @@ void notify_reply(struct fs *fs, void (*fn)(void *arg), void *arg)
 	pthread_mutex_unlock(&no->lock);
 }
 
-void notify_inode(struct fs *fs, struct node n)
+static void put_one(struct fs *fs, int kind, struct node n, const char *name)
 {
-	struct item *it = calloc(1, sizeof *it);
+	struct item *it = fs->notify ? calloc(1, sizeof *it) : NULL;
 
 	if (!it)
 		return;
-	it->kind = IT_INODE;
+	it->kind = kind;
 	it->ino = node_ino(n);
+	snprintf(it->change.name, sizeof it->change.name, "%s", name);
 	pthread_mutex_lock(&fs->notify->lock);
 	put(fs->notify, it);
 	pthread_mutex_unlock(&fs->notify->lock);
+}
+
+void notify_inode(struct fs *fs, struct node n)
+{
+	put_one(fs, IT_INODE, n, "");
+}
+
+void notify_entry(struct fs *fs, struct node dir, const char *name)
+{
+	put_one(fs, IT_ENTRY, dir, name);
+}
+
+/* ---- directories of ordinary files: what the kernel did not ask for itself */
+
+uint64_t files_now(void)
+{
+	return files_clock;
+}
+
+bool files_moved(int64_t no, uint64_t since)
+{
+	return files_clock != since && files_last[(uint64_t)no % COUNTERS] > since;
+}
+
+/* By name alone: what is reached through by-id is never cached. */
+void files_changed(struct fs *fs, const struct files *f, int64_t no)
+{
+	files_last[(uint64_t)no % COUNTERS] = ++files_clock;
+	notify_inode(fs, (struct node){ .kind = NK_FILES, .file = f->no, .row = no });
+}
+
+void files_renamed(struct fs *fs, const struct files *f, int64_t dir, int64_t top, const char *name)
+{
+	struct node n = { .kind = NK_FILES, .file = f->no, .row = dir };
+
+	files_last[(uint64_t)dir % COUNTERS] = ++files_clock;
+	if (!top || node_files_top(fs, f, top, &n))
+		notify_entry(fs, n, name);
 }
 
 void change_note(struct fs *fs, struct node n)

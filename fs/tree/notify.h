@@ -20,6 +20,8 @@ void changes_count(const struct change *ch, size_t n);
 void notify_changes(struct fs *fs, const struct change *ch, size_t n);
 /* fn once everything queued before is delivered, or after 100 ms; at once when nothing is queued. */
 void notify_reply(struct fs *fs, void (*fn)(void *arg), void *arg);
+/* A name in that directory is, and nobody's request changed it. */
+void notify_entry(struct fs *fs, struct node dir, const char *name);
 /* One inode's cache is stale (an answer with a long timeout raced with a change). */
 void notify_inode(struct fs *fs, struct node n);
 
@@ -28,6 +30,9 @@ uint64_t change_no(int64_t row);
 uint64_t change_all(void);
 /* A change that no row records (a refusal, a lost connection). */
 void change_note(struct fs *fs, struct node n);
+/* Did files_changed or files_renamed say something of that file since then (files_now)? */
+uint64_t files_now(void);
+bool files_moved(int64_t no, uint64_t since);
 /* The kernel was told something about that object that it may keep. */
 void notify_seen(int64_t row);
 

@@ -1,5 +1,6 @@
 /* From a node upwards: its directory, its path, what a link says. */
 #include "node.h"
+#include "files.h"
 #include "node_parts.h"
 
 #include <errno.h>
@@ -38,7 +39,7 @@ int node_parent(struct call *c, struct node n, struct node *ret, struct err *e)
 		}
 		return 1;
 	}
-	case N_GROUP: case N_LINKS: case N_WAIT_FOR:
+	case N_GROUP: case N_LINKS: case N_FILES_TOP: case N_WAIT_FOR:
 		ret->file = NF_OBJECT;
 		return 1;
 	case N_TREE: case N_TREE_FILE:
@@ -115,7 +116,8 @@ void node_path(struct call *c, struct node n, char *ret, size_t size)
 	case N_VIEW: case N_VIEW_FILE:
 		snprintf(ret, size, "%s%s%s", k->dir, f ? "/" : "", f ? f->name : "");
 		return;
-	case N_STATUS: case N_OBJECT: case N_FILE: case N_GROUP: case N_LINKS: case N_TREE: case N_TREE_FILE: case N_WAIT_FOR:
+	case N_STATUS: case N_OBJECT: case N_FILE: case N_GROUP: case N_LINKS: case N_FILES_TOP: case N_TREE: case N_TREE_FILE:
+	case N_WAIT_FOR:
 		if (obj_by_id(c, n.row, &o, &e) == 0) {
 			size_t len;
 			char group[64] = "";
@@ -131,6 +133,20 @@ void node_path(struct call *c, struct node n, char *ret, size_t size)
 				sub_path(c, &o, f->tree, n.sub, ret, size);
 		}
 		return;
+	case N_FILES: {
+		const struct files *files = node_files(c->fs, n);
+		char below[1100];
+		struct node top;
+		int64_t object;
+		size_t len;
+
+		if (files->path(c->fs, n.row, &object, below, sizeof below, &e) < 0 || !node_files_top(c->fs, files, object, &top))
+			return;
+		node_path(c, top, ret, size);
+		len = strlen(ret);
+		snprintf(ret + len, size - len, "%s%s", *below ? "/" : "", below);
+		return;
+	}
 	default:
 		return;
 	}

@@ -16,6 +16,8 @@
 #define MARKED 64	/* processes that were refused an unlink */
 #define BROKEN 64	/* documents that did not parse */
 #define SEEN_S 60
+#define MARKED_S 600	/* a refused process that goes on is known that long, and anew at each refusal */
+#define LISTED 4096	/* threads by their lower bits */
 
 struct session {
 	pid_t sid;
@@ -48,6 +50,7 @@ struct sessions {
 		int64_t at;
 	} marked[MARKED];
 	unsigned next_marked;
+	_Atomic int64_t last_marked, listed[LISTED];	/* when: a look without the lock */
 	struct {
 		struct node owner;	/* row 0: none */
 		struct err err;
@@ -291,6 +294,7 @@ void saw_opendir(struct fs *fs, pid_t tid, struct node dir)
 
 	if (tid <= 0)
 		return;
+	ss->listed[tid % LISTED] = now_us();
 	pthread_mutex_lock(&ss->lock);
 	ss->opened[ss->next_opened] = (struct opened){ tid, dir, now_us() };
 	ss->next_opened = (ss->next_opened + 1) % OPENED;
@@ -314,6 +318,7 @@ void mark_recursive(struct fs *fs, const struct who *w, struct node dir)
 
 	if (w->pid <= 0 || !proc_read(w->pid, &p))
 		return;
+	ss->last_marked = now_us();
 	dir.sub = 0;	/* one mark for all that is below a subtree: their number is bounded */
 	pthread_mutex_lock(&ss->lock);
 	for (size_t i = 0; i < MARKED; i++)
@@ -343,22 +348,37 @@ static bool is_below(struct call *c, struct node below, struct node above)
 	return false;
 }
 
+/* Where that process was refused; false: it cannot be seen. */
+static bool marks_of(struct sessions *ss, const struct who *w, struct node marks[MARKED], size_t *n)
+{
+	struct proc p;
+
+	*n = 0;
+	if (w->pid <= 0 || !proc_read(w->pid, &p))
+		return false;
+	pthread_mutex_lock(&ss->lock);
+	for (size_t i = 0; i < MARKED; i++)
+		if (ss->marked[i].pid == w->pid && ss->marked[i].started == p.started)
+			marks[(*n)++] = ss->marked[i].dir;
+	pthread_mutex_unlock(&ss->lock);
+	return true;
+}
+
+static int recursive(struct err *e)
+{
+	return err_set(e, EPERM, "recursive delete; use rmdir, delete or purge");
+}
+
 int check_recursive(struct call *c, const struct who *w, pid_t tid, struct node dir, struct node target, struct err *e)
 {
 	struct sessions *ss = c->fs->sessions;
 	struct node up, above, marks[MARKED];
 	bool refused = false;
 	struct err ignored;
-	struct proc p;
-	size_t n = 0;
+	size_t n;
 
-	if (w->pid <= 0 || !proc_read(w->pid, &p))
+	if (!marks_of(ss, w, marks, &n))
 		return 0;
-	pthread_mutex_lock(&ss->lock);
-	for (size_t i = 0; i < MARKED; i++)
-		if (ss->marked[i].pid == w->pid && ss->marked[i].started == p.started)
-			marks[n++] = ss->marked[i].dir;
-	pthread_mutex_unlock(&ss->lock);
 	for (size_t i = 0; i < n && !refused; i++)
 		refused = is_below(c, dir, marks[i]) || (!node_same(dir, target) && is_below(c, marks[i], target));
 	/* rsync --delete empties the deepest directories first, before it meets a control file: but it has listed the way down */
@@ -369,7 +389,40 @@ int check_recursive(struct call *c, const struct who *w, pid_t tid, struct node 
 		refused = has_opened(ss, tid, dir) && has_opened(ss, tid, up) && (!two || has_opened(ss, tid, above) || up.file == NF_OBJECT);
 		pthread_mutex_unlock(&ss->lock);
 	}
-	return refused ? err_set(e, EPERM, "recursive delete; use rmdir, delete or purge") : 0;
+	return refused ? recursive(e) : 0;
+}
+
+bool may_be_recursive(struct fs *fs, pid_t tid)
+{
+	struct sessions *ss = fs->sessions;
+	int64_t now = now_us();
+
+	return (ss->last_marked && now - ss->last_marked < (int64_t)MARKED_S * 1000000) ||
+		(tid > 0 && ss->listed[tid % LISTED] && now - ss->listed[tid % LISTED] < (int64_t)SEEN_S * 1000000);
+}
+
+int check_files_recursive(struct call *c, const struct who *w, pid_t tid, struct node top, struct err *e)
+{
+	struct sessions *ss = c->fs->sessions;
+	struct node marks[MARKED], object, coll, owner;
+	bool refused = false;
+	struct err ignored;
+	size_t n;
+
+	if (!marks_of(ss, w, marks, &n))
+		return 0;
+	for (size_t i = 0; i < n && !refused; i++)
+		refused = is_below(c, top, marks[i]);
+	/* what empties the deepest directories first (rsync --delete) meets no control file before */
+	if (!refused && node_parent(c, top, &object, &ignored) > 0 && node_parent(c, object, &coll, &ignored) > 0 &&
+	    node_parent(c, coll, &owner, &ignored) > 0) {
+		pthread_mutex_lock(&ss->lock);
+		refused = has_opened(ss, tid, object) && has_opened(ss, tid, coll) && has_opened(ss, tid, owner);
+		pthread_mutex_unlock(&ss->lock);
+	}
+	if (refused)
+		ss->last_marked = now_us();
+	return refused ? recursive(e) : 0;
 }
 
 bool has_listed(struct fs *fs, pid_t tid, struct node dir)

@@ -30,6 +30,10 @@ void saw_opendir(struct fs *fs, pid_t tid, struct node dir);
 void mark_recursive(struct fs *fs, const struct who *w, struct node dir);
 /* EPERM when it may not.  target: the directory an rmdir would remove, or dir itself. */
 int check_recursive(struct call *c, const struct who *w, pid_t tid, struct node dir, struct node target, struct err *e);
+/* Below a directory of ordinary files deletion is ordinary, but not for a process that was refused above it, or that came down there from
+ * above its collection.  false: no need to ask check_files_recursive, which costs a look at /proc. */
+bool may_be_recursive(struct fs *fs, pid_t tid);
+int check_files_recursive(struct call *c, const struct who *w, pid_t tid, struct node top, struct err *e);
 bool has_listed(struct fs *fs, pid_t tid, struct node dir);
 /* A document that was unlinked is not found for a moment, so that whoever does that makes it anew; its content stays until then. */
 void doc_hide(struct fs *fs, struct node n);

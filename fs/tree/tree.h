@@ -14,6 +14,7 @@
 
 struct call;
 struct check;
+struct files;
 struct fs;
 struct kind;
 struct job;
@@ -47,7 +48,7 @@ enum file_flags {
 	F_LIVE = 16,		/* changes without the object changing: never cached */
 	F_HIDDEN = 32,		/* answered, not listed */
 	F_ONLY_STATUS = 64,	/* only kinds that have statuses show it */
-	F_DIR = 128,		/* a directory: of links (`links`), or what `tree` names */
+	F_DIR = 128,		/* a directory: of links (`links`), what `tree` names, or of ordinary files (`files`) */
 	F_WEAK = 256,		/* a reference that keeps nobody from deleting its target */
 	F_OBSERVED = 512,	/* in no spec although writable */
 	F_CONTROL = 4096,	/* ctl and spec: no value */
@@ -127,6 +128,7 @@ struct file {
 	store_fn *check;	/* after the type's own check, before the column is set */
 	const struct links *links;
 	const struct subtree *tree;
+	const struct files *files;	/* fs/tree/files.h */
 	const struct stream *stream;
 	const struct bytes *bytes;
 	const struct talk *talk;
@@ -210,6 +212,7 @@ struct kind {
 
 struct who {
 	uid_t uid;
+	gid_t gid;
 	pid_t pid, session;	/* tgid and session id; 0: not visible */
 	char name[33];		/* of the user, for events */
 };
@@ -230,6 +233,7 @@ struct call {
 	size_t n_jobs;
 	int64_t *cancel;	/* objects whose running task is superseded */
 	size_t n_cancel;
+	bool purge;		/* what is deleted goes with all that is in it */
 	bool hold;		/* call_commit does not tell: the caller does, with call_announce, once it has answered */
 	int64_t kernel_knows;	/* the object whose name the kernel itself is changing */
 	int64_t made;		/* the object the last accepted line made */
@@ -357,12 +361,15 @@ void changed_gone(struct call *c, const struct obj *o, const char *old_name);
 struct fs {
 	const struct kind *const *kinds;	/* in order of dependency; ends with NULL */
 	const struct kind *by_no[256];
+	const struct files *files[256];	/* by their number (node.c) */
 	struct state *state;
 	char *store;			/* absolute */
 	char *mountpoint;		/* absolute */
 	void *cloud;			/* what the kinds share: fs/cloud.h */
 	int (*health)(struct fs *fs, FILE *out, struct err *e);	/* a line per fault the kinds know of */
 	int (*metrics)(struct call *c, FILE *out, struct err *e);
+	/* These objects were changed, and it is committed: for what is kept elsewhere too.  Before the writer is answered. */
+	void (*committed)(struct fs *fs, const struct change *ch, size_t n);
 	bool (*make_room)(struct fs *fs);	/* the disk is full and something is to be deleted: true, there is a little room now */
 	const struct file *root_files;	/* version, metrics ... beyond the machine's own */
 	unsigned workers;

@@ -23,7 +23,7 @@ static void a_node_comes_back_from_its_number(void)
 		struct node n = { .by_id = random() & 1, .kind = (uint8_t)random(), .file = (uint8_t)random(),
 			.row = ((int64_t)random() << 20 ^ random()) & ((INT64_C(1) << 46) - 1) };
 
-		if (n.kind < NK_STATUS && n.file >= NF_KIND && n.file < NF_GROUP) {	/* where there may be a subtree */
+		if (n.kind < NK_FILES && n.file >= NF_KIND && n.file < NF_GROUP) {	/* where there may be a subtree */
 			n.sub = (uint16_t)(random() & SUBTREE_MAX);
 			n.row &= (INT64_C(1) << 34) - 1;
 		}

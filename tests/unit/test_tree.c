@@ -45,8 +45,8 @@ static void a_kinds_number_is_its_own(void)
 	bool used[256] = { true };	/* 0 is the root's */
 
 	EACH_KIND(k) {
-		if (k->no > 249)
-			CHECK_FAIL("%s: number %d; from 250 they are nodes of the machine", k->name, k->no);
+		if (k->no >= NK_FILES)
+			CHECK_FAIL("%s: number %d; from 249 they are nodes of the machine", k->name, k->no);
 		if (used[k->no])
 			CHECK_FAIL("%s: number %d is used twice", k->name, k->no);
 		used[k->no] = true;
@@ -131,8 +131,8 @@ static void tables_of_links_have_numbers_of_their_own(void)
 
 	EACH_KIND(k)
 		EACH_FILE(f, k->files) {
-			if (!!f->links + !!f->tree != !!(f->flags & F_DIR))
-				CHECK_FAIL("%s/%s: F_DIR wants links or a tree, and they F_DIR", k->name, f->name);
+			if (!!f->links + !!f->tree + !!f->files != !!(f->flags & F_DIR))
+				CHECK_FAIL("%s/%s: F_DIR wants links, a tree or files, and they F_DIR", k->name, f->name);
 			if (f->tree && (!f->tree->each || !f->tree->is_dir || !f->tree->parent || !f->tree->show))
 				CHECK_FAIL("%s/%s: a tree wants each, is_dir, parent and show", k->name, f->name);
 			if (!f->links)
@@ -191,7 +191,7 @@ static void a_file_says_how_it_is_read_and_written(void)
 		EACH_FILE(f, k->files) {
 			if (!f->help || !*f->help)
 				CHECK_FAIL("%s/%s has no help", k->name, f->name);
-			if (!f->column && !f->show && !f->links && !f->tree && !f->stream && !f->bytes && !f->talk)
+			if (!f->column && !f->show && !f->links && !f->tree && !f->files && !f->stream && !f->bytes && !f->talk)
 				CHECK_FAIL("%s/%s cannot be read", k->name, f->name);
 			if (f->flags & (F_PARAM | F_WRITE) && !f->column && !f->store)
 				CHECK_FAIL("%s/%s cannot be written", k->name, f->name);

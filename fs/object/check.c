@@ -1,0 +1,86 @@
+/* The object store against itself, and its spaces against the containers: for fsck.  The running system does not look at everything again and again. */
+#include "../check.h"
+#include "object.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+static int done(struct check *k, int64_t id, const char *name, struct err *e)
+{
+	return 0;
+}
+
+static void on_fault(void *arg, const char *thing, const char *wrong, const char *did)
+{
+	const struct mend m = { did, done };
+
+	check_fault(arg, 0, thing, did ? &m : NULL, 0, thing, "%s", wrong);
+}
+
+struct spaces {
+	struct check *k;
+	struct space *v;
+	size_t n;
+};
+
+static int keep(void *arg, const struct space *s)
+{
+	struct spaces *x = arg;
+	struct space *v = reallocarray(x->v, x->n + 1, sizeof *v);
+
+	if (!v)
+		return 1;
+	x->v = v;
+	x->v[x->n++] = *s;
+	return 0;
+}
+
+static int drop(struct check *k, int64_t id, const char *name, struct err *e)
+{
+	struct objects *os = objects_of(&k->cl->fs, e);
+
+	return os ? space_drop(os, id, e) : -e->code;
+}
+
+static int check_spaces(struct check *k, struct objects *os, struct err *e)
+{
+	static const struct mend m = { "removed", drop };
+	struct spaces x = { .k = k };
+	int rc = space_list(os, 0, keep, &x, e);
+
+	for (size_t i = 0; i < x.n && rc >= 0; i++) {
+		char thing[64];
+
+		rc = check_known(k, &container_kind, x.v[i].id, e);
+		snprintf(thing, sizeof thing, "objects: space %ld", (long)x.v[i].id);
+		if (rc == 0)
+			check_fault(k, 0, thing, &m, x.v[i].id, thing, "%ld objects of %ld bytes belong to no container", (long)x.v[i].count,
+				    (long)x.v[i].bytes);
+	}
+	free(x.v);
+	return rc < 0 ? rc : 0;
+}
+
+int containers_check(struct check *k, struct err *e)
+{
+	char dir[PATH_MAX];
+	struct err why = { 0 };
+
+	if (k->running)
+		return 0;
+	if (snprintf(dir, sizeof dir, "%s/objects", k->cl->fs.store) >= (int)sizeof dir || access(dir, F_OK) < 0)
+		return 0;	/* no container was ever made */
+	AUTO(objects_close) struct objects *os = NULL;
+	if (objects_open(dir, &os, &why) < 0) {
+		check_fault(k, 0, "objects", NULL, 0, NULL, "it cannot be opened: %s", why.msg);
+		return 0;
+	}
+	k->cl->objects = os;
+	int64_t rc = objects_check(os, k->data, k->mend, on_fault, k, e);
+	if (rc >= 0)
+		rc = check_spaces(k, os, e);
+	k->cl->objects = NULL;
+	return rc < 0 ? (int)rc : 0;
+}
