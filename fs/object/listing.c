@@ -77,13 +77,13 @@ int container_show_listing(struct call *c, const struct obj *o, FILE *out, struc
 	return rc;
 }
 
-/* ---- what is stored: a walk over all manifests, so that what was found is good for a moment */
+/* ---- what is stored: a walk over all manifests, so that what was found is good for a moment, or until there is more or less of it */
 
 #define KNOWN 64
 #define KNOWN_MS 2000
 
 static struct known {
-	int64_t space, tenant, at;
+	int64_t space, tenant, at, bytes, count;
 	struct stored s;
 } known[KNOWN];
 static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -96,16 +96,33 @@ static int64_t mono_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+struct sum {
+	int64_t space, bytes, count;
+};
+
+static int add_space(void *arg, const struct space *s)
+{
+	struct sum *sum = arg;
+
+	if (!sum->space || sum->space == s->id) {
+		sum->bytes += s->bytes + s->version_bytes;
+		sum->count += s->count + s->versions;
+	}
+	return 0;
+}
+
 static int stored(struct call *c, const struct obj *o, struct stored *ret, struct err *e)
 {
 	struct objects *os = objects_of(c->fs, e);
 	int64_t space = o->kind == &container_kind ? o->row.id : 0, tenant = o->kind == &tenant_kind ? o->row.id : 0;
 	struct known *k = &known[(uint64_t)o->row.id % KNOWN];
+	struct sum sum = { .space = space };
 
-	if (!os)
+	if (!os || space_list(os, o->row.tenant, add_space, &sum, e) < 0)
 		return -e->code;
 	pthread_mutex_lock(&known_lock);
-	bool good = k->at && k->space == space && k->tenant == tenant && mono_ms() - k->at < KNOWN_MS;
+	bool good = k->at && k->space == space && k->tenant == tenant && k->bytes == sum.bytes && k->count == sum.count &&
+		mono_ms() - k->at < KNOWN_MS;
 	if (good)
 		*ret = k->s;
 	pthread_mutex_unlock(&known_lock);
@@ -115,7 +132,7 @@ static int stored(struct call *c, const struct obj *o, struct stored *ret, struc
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&known_lock);
-	*k = (struct known){ space, tenant, mono_ms(), *ret };
+	*k = (struct known){ space, tenant, mono_ms(), sum.bytes, sum.count, *ret };
 	pthread_mutex_unlock(&known_lock);
 	return 0;
 }

@@ -77,11 +77,12 @@ static void keep_refusal(struct req *r, struct node n, const char *name)
 	enum node_type t = node_type(r->fs, n);
 	struct node about = { .kind = n.kind, .row = n.row,
 		.file = t == N_COLLECTION || t == N_COLL_FILE ? NF_COLLECTION : NF_OBJECT };
-	if (r->reads)
-		about.kind = NK_SCRATCH;	/* of which nobody asks */
+	bool own = !r->reads && !node_files(r->fs, n);
+	if (!own)
+		about.kind = NK_SCRATCH;	/* of which nobody asks: an object's error is about its commands, not its files */
 	refusal(r->fs, &r->who, &c, about, path, &r->e);
 	log_debug("%s %s: %s", err_name(r->e.code), path, r->e.msg);
-	if (!r->reads)
+	if (own)
 		change_note(r->fs, about);
 }
 

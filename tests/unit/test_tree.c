@@ -265,7 +265,7 @@ static void every_kind_can_be_created_and_verbs_explain_themselves(void)
 	}
 }
 
-static void list_shows_files_with_a_column(void)
+static void list_shows_files_with_a_value(void)
 {
 	EACH_KIND(k) {
 		char name[64];
@@ -276,8 +276,8 @@ static void list_shows_files_with_a_column(void)
 
 			snprintf(name, sizeof name, "%.*s", (int)len, p);
 			const struct file *f = file_find(k, name);
-			if (!f || (!f->column && !f->shown))
-				CHECK_FAIL("%s: list shows '%s', which has no column", k->name, name);
+			if (!f || (!f->column && !f->show))
+				CHECK_FAIL("%s: list shows '%s', which has neither column nor show", k->name, name);
 			p += len + (p[len] == ' ');
 		}
 		if (n > 16)
@@ -361,7 +361,7 @@ int main(void)
 	RUN(a_file_says_how_it_is_read_and_written);
 	RUN(statuses_are_those_the_verbs_lead_to);
 	RUN(every_kind_can_be_created_and_verbs_explain_themselves);
-	RUN(list_shows_files_with_a_column);
+	RUN(list_shows_files_with_a_value);
 	RUN(columns_are_there);
 	RUN(what_is_counted_can_be_limited);
 	snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
