@@ -90,6 +90,16 @@ until_true() {
 		sleep 0.2
 	done
 }
+# exact FILE: its size is what it holds.  One that grows is looked at again until it did not in between.
+exact() {
+	for _ in $(seq 100); do
+		size=$(stat -c %s "$1") held=$(cat "$1" | wc -c)
+		[ "$(stat -c %s "$1")" != "$size" ] || break
+		sleep 0.1
+	done
+	echo "$1: $size bytes, of which $held were read"
+	[ "$held" = "$size" ]
+}
 # http NETNS ADDRESS: what the guest answers.
 http() { ip netns exec "$1" curl -s -m 5 "http://$2/"; }
 # sim_up: in a mounted cloud the host `sim`, where servers are only simulated, and the tenant acme with the image tiny and the network
