@@ -68,7 +68,7 @@ rm "$CLOUD/tenants/admin/images/tiny/properties/img_config_drive"
 
 # after a restart, and after the namespace was made anew
 cd / && cloud_kill && cloud_up && cd "$CLOUD/tenants/t" || exit 99
-works "after a kill and a mount" until_true 30 eval '[ "$(fetched web latest/meta-data/hostname)" = web.novalocal ]'
+works "after a kill and a mount" until_true 60 eval '[ "$(fetched web latest/meta-data/hostname)" = web.novalocal ]'
 rmdir servers/web servers/disk servers/forced
 cat servers/wait > /dev/null
 works "everything goes" sh -c 'rmdir networks/lan ../u/servers/twin; cat ../u/servers/wait; rmdir ../u/networks/lan'
