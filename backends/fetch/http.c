@@ -12,6 +12,7 @@
 #define REDIRECTS 10
 #define SLOW 1024		/* bytes a second that count as a stall */
 #define RETRY_AFTER_MAX 60
+#define LATER_MS 50		/* libcurl counts in its own milliseconds: what it ends is past our deadline */
 #define WORDS (1 << 20)
 
 struct transfer {
@@ -166,7 +167,7 @@ static int set_options(struct transfer *t, struct err *e)
 	SET(CURLOPT_CONNECTTIMEOUT, (long)c->connect_s);
 	SET(CURLOPT_LOW_SPEED_LIMIT, (long)SLOW);
 	SET(CURLOPT_LOW_SPEED_TIME, (long)c->stall_s);
-	SET(CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1));
+	SET(CURLOPT_TIMEOUT_MS, (long)(left > 1 ? left : 1) + LATER_MS);
 	SET(CURLOPT_BUFFERSIZE, 512L << 10);
 	SET(CURLOPT_ERRORBUFFER, t->curl_says);
 	SET(CURLOPT_HEADERFUNCTION, on_header);

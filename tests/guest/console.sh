@@ -6,14 +6,14 @@ server a
 server off
 is "two servers" "$(cat servers/wait)" done
 works "the guest answers" answers a
-is "a reader" "$(timeout 30 "$CIRRUSFS" console servers/a < <(echo 'echo said $((6 * 7))') | tr -d '\r' | grep -x 'said 42')" "said 42"
+is "a reader" "$(timeout 60 "$CIRRUSFS" console servers/a < <(echo 'echo said $((6 * 7))') | tr -d '\r' | grep -x 'said 42')" "said 42"
 
 # what it uses
 figure() { sed -n "s/^cirrusfs_guest_$1{tenant=\"t\",server=\"a\",id=\"$(cat servers/a/id)\"} //p" "$CLOUD/metrics"; }
-works "metrics know what it uses" until_true 30 eval '[ -n "$(figure cpu_seconds_total)" ]'
+works "metrics know what it uses" until_true 60 eval '[ -n "$(figure cpu_seconds_total)" ]'
 sent=$(figure network_sent_bytes_total)
 for i in 1 2 3 4 5; do http "$ns" "$(address a)" > /dev/null; done
-works "... and see it work" until_true 30 eval '[ "$(figure network_sent_bytes_total)" -gt $((sent + 500)) ]'
+works "... and see it work" until_true 60 eval '[ "$(figure network_sent_bytes_total)" -gt $((sent + 500)) ]'
 like "diagnostics say the same of one" "$(xargs < servers/a/diagnostics)" "cpu_seconds [0-9]* resident_bytes [1-9]* network_sent_bytes [1-9]*"
 
 # several readers, and Ctrl-C
@@ -23,24 +23,24 @@ cat servers/a/console > "$WORK/two" & two=$!
 python3 -c 'import os; f = os.open("servers/a/console", os.O_RDONLY); print(len(os.read(f, 10)))' > "$WORK/three" & three=$!
 sleep 1
 echo 'echo heard $((20 + 3))' > servers/a/console
-works "every reader hears what the guest says" until_true 30 eval 'grep -q "^heard 23" "$WORK/one" && grep -q "^heard 23" "$WORK/two" && grep -q . "$WORK/three"'
-works "the tree is served meanwhile" timeout 5 ls -l servers/a
+works "every reader hears what the guest says" until_true 60 eval 'grep -q "^heard 23" "$WORK/one" && grep -q "^heard 23" "$WORK/two" && grep -q . "$WORK/three"'
+works "the tree is served meanwhile" timeout 60 ls -l servers/a
 kill -INT $one
 wait $one
 is "Ctrl-C ends a reader" $? 130
 echo 'echo still $((20 + 4))' > servers/a/console
-works "the other goes on" until_true 30 grep -q "^still 24" "$WORK/two"
+works "the other goes on" until_true 60 grep -q "^still 24" "$WORK/two"
 works "the log has all of it" grep -q "^still 24" servers/a/console.log
-works "stat and cp -r do not wait" timeout 20 cp -r servers/a "$WORK/copy"
+works "stat and cp -r do not wait" timeout 60 cp -r servers/a "$WORK/copy"
 
 # its screen
-works "its screen is a picture" eval 'timeout 20 cat servers/a/screen.png > "$WORK/screen.png"'
+works "its screen is a picture" eval 'timeout 60 cat servers/a/screen.png > "$WORK/screen.png"'
 is "a PNG with a size" "$(file -b "$WORK/screen.png" | sed 's/[0-9]\{3,\}/N/g')" "PNG image data, N x N, 8-bit/color RGB, non-interlaced"
 vnc=$(cat servers/a/vnc)
 like "vnc is on loopback" "$vnc" "127.0.0.1:59[0-9][0-9]"
 password=$(cat servers/a/vnc-password)
 is "its password has eight characters" ${#password} 8
-rfb() { timeout 30 python3 "$TOP/tests/guest/rfb.py" "$vnc" "$1"; }
+rfb() { timeout 60 python3 "$TOP/tests/guest/rfb.py" "$vnc" "$1"; }
 is "it lets in who knows the password" "$(rfb "$password")" "RFB 003.008 ok"
 is "and nobody else" "$(rfb wrong123; rfb '')" "RFB 003.008 refused
 RFB 003.008 refused"
@@ -59,7 +59,7 @@ like "... of what is no server" "$("$CIRRUSFS" console networks/lan 2>&1)" "cirr
 cd / && kill -9 "$(cloud_pid)" && cloud_gone
 cloud_up && cd "$CLOUD/tenants/t" || exit 99
 wait $two
-is "the console is there after kill -9" "$(timeout 30 "$CIRRUSFS" console servers/a < <(echo 'echo back $((6 * 8))') | tr -d '\r' | grep -x 'back 48')" "back 48"
+is "the console is there after kill -9" "$(timeout 60 "$CIRRUSFS" console servers/a < <(echo 'echo back $((6 * 8))') | tr -d '\r' | grep -x 'back 48')" "back 48"
 is "and the screen" "$(rfb "$(cat servers/a/vnc-password)")" "RFB 003.008 ok"
 
 # a flood: the log stays small, what is kept is whole lines of it, and others are served
@@ -69,7 +69,7 @@ echo 'i=0; while [ $i -lt 6000 ]; do echo "flood $i ............................
 tail -f servers/a/console.log > "$WORK/tail" 2>&1 & tail=$!
 works "a flood comes through" until_true 90 grep -q "^flooded 54" "$WORK/flood"
 kill $two $tail 2> /dev/null; wait $two $tail 2> /dev/null
-works "console.log begins anew" until_true 30 test -s "$STORE"/servers/*/console.log.1
+works "console.log begins anew" until_true 60 test -s "$STORE"/servers/*/console.log.1
 sleep 3
 is "and is small ($(stat -c %s servers/a/console.log) and $(stat -c %s servers/a/console.log.1) bytes)" "$(($(stat -c %s servers/a/console.log) <= 70000 && $(stat -c %s servers/a/console.log.1) <= 80000))" 1
 works "its end is there" grep -q "^flooded 54" servers/a/console.log
@@ -87,13 +87,13 @@ fails "with another password" [ "$(cat servers/a/vnc-password)" = "$password" ]
 
 # ends of a guest
 cat servers/a/console > "$WORK/last" & one=$!
-until_true 30 answers a
+until_true 60 answers a
 echo 'echo these are my last words' > servers/a/console
-until_true 30 grep -q 'last words' servers/a/console.log
+until_true 60 grep -q 'last words' servers/a/console.log
 kill -9 "$(qemus a)"
 wait $one
 is "the end of the guest is the end of its console" $? 0
-works "it is SHUTOFF" [ "$(timeout 20 cat servers/a/wait-for/SHUTOFF)" = SHUTOFF ]
+works "it is SHUTOFF" [ "$(timeout 60 cat servers/a/wait-for/SHUTOFF)" = SHUTOFF ]
 is "and crashed" "$(cat servers/a/power)" CRASHED
 like "error says its last words" "$(cat servers/a/error)" "*Z EIO req-* the guest crashed: *its last words: *these are my last words*"
 is "wait does not fail for that" "$(cat servers/a/wait)" SHUTOFF

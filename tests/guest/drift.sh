@@ -8,7 +8,7 @@ drifts() { grep -c " drift $1 .*$2" "$CLOUD/events"; }
 # mends NAME WHAT: an event says that WHAT was mended, and health is ok again.
 mends() {
 	works "$1: it is mended" until_true 60 eval "[ \$(drifts mended '$2') -gt ${before:-0} ]"
-	works "$1: health is ok" until_true 30 eval '[ "$(health)" = ok ]'
+	works "$1: health is ok" until_true 60 eval '[ "$(health)" = ok ]'
 }
 tap_of() { ip -n "$ns" -o link | sed -n 's/^[0-9]*: \(cfs......t[0-9a-z]*\):.*/\1/p' | sort | sed -n "$1p"; }
 
@@ -89,7 +89,7 @@ is "all are gone" "$(ip netns list | grep -c 99999; ip -o link | grep -c zzz; ip
 
 # a guest somebody ends
 kill -9 "$(qemus a)"
-is "a killed qemu is SHUTOFF at once" "$(timeout 30 cat servers/a/wait-for/SHUTOFF)" SHUTOFF
+is "a killed qemu is SHUTOFF at once" "$(timeout 60 cat servers/a/wait-for/SHUTOFF)" SHUTOFF
 like "history says so" "$(tail -n 1 servers/a/history)" "*crash ok *"
 works "it starts again" eval 'put start servers/a/ctl && [ "$(cat servers/a/wait)" = ACTIVE ]'
 works "it answers" answers a
@@ -97,12 +97,12 @@ works "it answers" answers a
 # data that goes is named, and nothing is made up
 image=$(ls "$STORE"/images/*.img)
 mv "$image" "$WORK/img"
-works "an image's missing data is a line of health" until_true 30 eval 'health | grep -q "tenants/admin/images/tiny: its data is missing"'
+works "an image's missing data is a line of health" until_true 60 eval 'health | grep -q "tenants/admin/images/tiny: its data is missing"'
 like "and an event, once" "$(sleep 3; drifts '[A-Za-z]*' 'its data is missing')" 1
 mv "$WORK/img" "$image"
-works "until it is back" until_true 30 eval '[ "$(health)" = ok ]'
+works "until it is back" until_true 60 eval '[ "$(health)" = ok ]'
 mkdir "$STORE/servers/99999" && echo precious > "$STORE/servers/99999/disk.qcow2"
-works "a disk of no server is a line of health" until_true 30 eval 'health | grep -q "servers/99999: there is no such server"'
+works "a disk of no server is a line of health" until_true 60 eval 'health | grep -q "servers/99999: there is no such server"'
 is "and is let alone" "$(cat "$STORE/servers/99999/disk.qcow2")" precious
 rm -r "$STORE/servers/99999"
 

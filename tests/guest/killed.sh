@@ -26,7 +26,7 @@ assassin() {
 # truth NAME: ACTIVE with a guest, SHUTOFF without, or ERROR with a sentence; the same after a while.
 truth() {
 	wait $killer 2> /dev/null
-	until_true 20 honest
+	until_true 60 honest
 	report $? "$1: $(shown)" "$(cat servers/a/error)" $(qemus)
 }
 honest() {
@@ -84,7 +84,7 @@ done
 server a
 settle
 kill -9 "$(qemus)"
-works "a guest that is killed is SHUTOFF" until_true 20 eval '[ "$(shown | cut -d" " -f1)" = SHUTOFF ]'
+works "a guest that is killed is SHUTOFF" until_true 60 eval '[ "$(shown | cut -d" " -f1)" = SHUTOFF ]'
 works "and starts again" mend
 is "nothing is amiss" "$(audit)" ""
 
@@ -107,7 +107,7 @@ pkill -9 -x dnsmasq
 rmdir networks/n1 networks/n2 networks/n3 servers/a
 timeout 120 cat "$CLOUD/wait" > /dev/null
 cd / && cloud_down && cloud_up && cd "$CLOUD/tenants/t"
-works "a mount starts what was killed" until_true 20 pgrep -x dnsmasq
-until_true 20 eval '[ -z "$(audit)" ]'
+works "a mount starts what was killed" until_true 60 pgrep -x dnsmasq
+until_true 60 eval '[ -z "$(audit)" ]'
 is "nothing is left" "$(audit)" ""
 finish

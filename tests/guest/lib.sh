@@ -18,14 +18,14 @@ guests_up() {
 # server NAME [k=v...]: asks for one on lan, and does not wait.
 server() { put "create $1 flavor=nano image=tiny network=lan $2 $3" servers/ctl; }
 # http NETNS ADDRESS: as there; WAIT: seconds.
-http() { ip netns exec "$1" curl -s -m "${WAIT:-5}" "http://$2"; }
+http() { ip netns exec "$1" curl -s -m "${WAIT:-10}" "http://$2"; }
 ms() { date +%s%3N; }
 address() { sed -n "s/^${2:-lan} \([0-9.]*\).*/\1/p" "servers/$1/addresses" | head -n 1; }
 says() { [ "$(http "$1" "$2")" = "$3" ]; }
 # answers NAME [NETWORK]: the guest says its name over the network, before long.
 answers() { until_true "${WITHIN:-90}" says "$(cat "networks/${2:-lan}/netns")" "$(address "$1" "${2:-lan}")" "$1"; }
 # asks NAME PATH: what the guest's HTTP server gives for it.
-asks() { ip netns exec "$(cat networks/lan/netns)" curl -s -m 5 "http://$(address "$1")/$2"; }
+asks() { ip netns exec "$(cat networks/lan/netns)" curl -s -m 20 "http://$(address "$1")/$2"; }
 # qemus [NAME]: processes of that server, of all servers.
 qemus() { pgrep -f "^[^ ]*qemu-system.*guest=c-.*${1:+-uuid $(cat "servers/$1/id")}" || true; }
 # within MS COMMAND...: works and takes no longer.

@@ -68,7 +68,7 @@ is "guests of two tenants on one network see each other" "$(asks b 'cgi-bin/fetc
 
 # damage, and what mends it
 pkill -9 -x dnsmasq
-works "no DHCP" until_true 5 eval '! ps -C dnsmasq -o stat= | grep -v Z'
+works "no DHCP" until_true 60 eval '! ps -C dnsmasq -o stat= | grep -v Z'
 nft flush ruleset
 ip netns exec "$ns" nft flush ruleset
 works "stop and start" again

@@ -16,7 +16,7 @@ mkdir "$WORK/www"
 echo outside > "$WORK/www/index.html"
 ip netns exec outside python3 -u -m http.server -d "$WORK/www" 8000 2> "$WORK/seen" > /dev/null &
 python3 -u -m http.server -d "$WORK/www" 8001 > /dev/null 2>&1 &
-is "the host's listener answers the outside" "$(until_true 10 http outside 198.51.100.1:8001; http outside 198.51.100.1:8001)" outside
+is "the host's listener answers the outside" "$(until_true 60 http outside 198.51.100.1:8001; http outside 198.51.100.1:8001)" outside
 
 # The script as a person types it; SERVER differs so that the answers do.
 cat > "$WORK/story" << 'EOF'
@@ -55,7 +55,7 @@ is "and the first still answers in its own" "$(http $acme 10.0.0.11)" web1
 cd tenants/acme || exit 99
 works "console.log says ready" until_true 90 grep -q '^tiny: ready' servers/web1/console.log
 works "console.log has grown" [ "$(stat -c %s servers/web1/console.log)" -gt "$size" ]
-is "its size is what it holds" "$(stat -c %s servers/web1/console.log)" "$(wc -c < servers/web1/console.log)"
+works "its size is what it holds" exact servers/web1/console.log
 works "the guest was given its address, gateway and resolver" grep -q '^tiny: eth0 10.0.0.11/24 gw 10.0.0.1 dns 10.0.0.1 mtu 1500' servers/web1/console.log
 is "status, power, host" "$(cat servers/web1/status servers/web1/power servers/web1/host | xargs)" "ACTIVE RUNNING local"
 like "launched is a time" "$(cat servers/web1/launched)" "20??-??-??T??:??:??Z"
@@ -95,7 +95,7 @@ fails "nor its guests" http $globex 10.0.0.12
 ip route add 10.0.0.0/24 via "${link:-100.64.0.2}"
 fails "no way in from outside" http outside 10.0.0.11
 ip route del 10.0.0.0/24
-WAIT=5
+WAIT=
 
 works "a server goes" rmdir servers/web1
 works "and with the last one its network, at once" sh -c 'rmdir servers/web2 && rmdir networks/lan'

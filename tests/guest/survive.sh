@@ -46,7 +46,7 @@ is "killed again, while a guest is off" $? 0
 up
 is "mount" $? 0
 is "it stays off" "$(state a)" "SHUTOFF SHUTDOWN"
-works "events of guests that were found again arrive" [ "$(kill -9 "$(qemus b)"; timeout 5 cat servers/b/wait-for/SHUTOFF)" = SHUTOFF ]
+works "events of guests that were found again arrive" [ "$(kill -9 "$(qemus b)"; timeout 60 cat servers/b/wait-for/SHUTOFF)" = SHUTOFF ]
 works "they go" rmdir servers/a servers/b
 cat servers/wait > /dev/null
 

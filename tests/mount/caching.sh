@@ -88,7 +88,7 @@ like "in paths" "$(cat tenants/emca/images/tiny/used-by)" "tenants/emca/*"
 mv tenants/emca tenants/acme && cd tenants/acme
 
 # several readers while one writes: python, for it keeps many going
-is "8 readers of a value that changes never go back" "$(timeout 20 python3 -c '
+is "8 readers of a value that changes never go back" "$(timeout 60 python3 -c '
 import threading, os
 stop, wrong = [], []
 def read():
@@ -121,7 +121,7 @@ is "no two names share one" "$(cut -d' ' -f1 "$WORK/inodes" | sort | uniq -d)" "
 # offsets: 3,000 drafts listed in pieces while others come and go
 put 'create big vcpus=1 ram=64 disk=1' "$CLOUD/flavors/ctl"
 mkdir "$CLOUD/tenants/many"
-is "entries come and go: those that stay are listed once, in pieces" "$(timeout 25 python3 - "$CLOUD/tenants/many/servers" <<-'END'
+is "entries come and go: those that stay are listed once, in pieces" "$(timeout 60 python3 - "$CLOUD/tenants/many/servers" <<-'END'
 	import os, sys, threading
 	d = sys.argv[1]
 	for i in range(3000): os.mkdir(f"{d}/keep{i}")
@@ -184,7 +184,7 @@ if command -v strace > /dev/null; then
 	requests() {
 		strace -f -qq -e trace=read,splice -o "$WORK/trace" -p "$pid" 2> /dev/null &
 		tracer=$!
-		until_true 5 grep -q "TracerPid:.$tracer" /proc/"$pid"/status
+		until_true 60 grep -q "TracerPid:.$tracer" /proc/"$pid"/status
 		sleep 0.2
 		"$@" > /dev/null
 		kill -INT $tracer; wait $tracer 2> /dev/null

@@ -134,7 +134,7 @@ fails "... is gone" test -e l2
 works "delete in the object's own ctl" put delete l3/ctl
 fails "... is gone too" test -e l3
 
-refused "an empty word" "EINVAL *does not take ''*" timeout 10 sh -c "echo 'purge confirm=admin \"\"' > ../tenants/admin/ctl"
+refused "an empty word" "EINVAL *does not take ''*" timeout 60 sh -c "echo 'purge confirm=admin \"\"' > ../tenants/admin/ctl"
 
 # COLLECTION/NAME
 cd ../tenants/admin || exit 99

@@ -41,14 +41,14 @@ works "rmdir, and a new one of that name at once" sh -c 'rmdir servers/s && echo
 is "... works" "$(cat servers/s/wait)" ACTIVE
 fails "... has a new id" test "$id" = "$(cat servers/s/id)"
 fails "... and a new inode" test "$inode" = "$(stat -c %i servers/s)"
-until_true 5 test ! -e "servers/by-id/$id"
+until_true 60 test ! -e "servers/by-id/$id"
 fails "the old one finishes and is gone from by-id" test -e "servers/by-id/$id"
 is "by-id finds the new one" "$(cat "servers/by-id/$(cat servers/s/id)/status")" ACTIVE
 works "an open directory of it does no harm" sh -c 'cd servers/s && rmdir ../s && ! cat status 2> "$0" && grep -q "No such file" "$0"' "$WORK/out"
 put 'create s flavor=f image=tiny network=lan host=sim' servers/ctl
 cat servers/s/wait > "$WORK/out"
 works "a network right after its server, the rest too" sh -c 'rmdir servers/s && rmdir networks/lan && rmdir images/tiny && rmdir "$0/flavors/f"' "$CLOUD"
-works "... it ends" sh -c 'timeout 10 cat wait > "$0"' "$WORK/out"
+works "... it ends" sh -c 'timeout 60 cat wait > "$0"' "$WORK/out"
 is "... and nothing is left" "$(find servers/by-id networks/by-id images/by-id -mindepth 1 | wc -l)" 0
 is "... no namespace" "$(ip netns list | grep -c '^cfs')" 0
 is "... no usage" "$(cat usage/* | sort -u)" 0
@@ -59,7 +59,7 @@ is "what held it says so" "$(cat health)" ok
 
 # purge
 rmdir hosts/sim 2> /dev/null
-until_true 5 sh -c '! ls hosts/by-id | grep -q .'
+until_true 60 sh -c '! ls hosts/by-id | grep -q .'
 sim_up
 cd tenants/acme || exit 99
 put 'create s1 flavor=m1.tiny image=tiny network=lan host=sim' servers/ctl
@@ -83,7 +83,7 @@ is "... does nothing" "$(ls -d servers/s1 networks/lan keys/me | wc -l)" 3
 put false images/tiny/protected
 works "purge confirm=acme" put 'purge confirm=acme' ctl
 is "... leaves nothing" "$(cat spec; cat servers/list networks/list images/list keys/list | grep -vc ^name)" 0
-works "... and ends" sh -c 'timeout 10 cat wait > "$0"' "$WORK/out"
+works "... and ends" sh -c 'timeout 60 cat wait > "$0"' "$WORK/out"
 is "... purge is empty" "$(cat purge)" ""
 works "the tenant goes" rmdir "$CLOUD/tenants/acme"
 is "nothing is left of it" "$(ip netns list | grep -c '^cfs')" 0

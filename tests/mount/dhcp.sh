@@ -8,7 +8,7 @@ cd "$CLOUD/tenants/acme" || exit 99
 for s in bad good; do put "create $s flavor=m1.tiny image=tiny network=lan host=sim" servers/ctl; done
 cat wait > /dev/null
 cd / && cloud_down && cloud_up && cd "$CLOUD/tenants/acme"	# dnsmasq is not told of simulated guests before
-until_true 20 grep -q . /run/cirrusfs-dns/*/hosts
+until_true 60 grep -q . /run/cirrusfs-dns/*/hosts
 ns=$(cat networks/lan/netns)
 mac() { cat "networks/lan/ports/$1-0/mac"; }
 bridge=$(ip -n "$ns" -o link show type bridge | sed 's/^[0-9]*: \([^:@]*\).*/\1/')

@@ -54,7 +54,7 @@ works "bytes of any kind" cp "$WORK/blob" user-data
 works "... are kept" cmp "$WORK/blob" user-data
 is "... and json says null" "$(python3 -c 'import json; print(json.load(open("json"))["user-data"])')" None
 works "emptied" sh -c ': > user-data'
-until_true 2 test ! -s user-data
+until_true 60 test ! -s user-data
 is "... is empty" "$(doc)" ""
 like "scratch files are not listed" "$(ls -a | tr '\n' ' ')" "*user-data*"
 is "... none is left" "$(ls -a | grep -cE '^(sed|\.user|user-data.)')" 0

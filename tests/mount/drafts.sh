@@ -8,7 +8,7 @@ works "mkdir of a server" mkdir servers/d
 is "is a draft" "$(cat servers/d/status)" DRAFT
 is "... that counts for no quota" "$(cat usage/instances)" 0
 is "... has no task" "$(cat servers/d/task)" none
-is "... and wait answers at once" "$(timeout 5 cat servers/d/wait)" DRAFT
+is "... and wait answers at once" "$(timeout 60 cat servers/d/wait)" DRAFT
 like "... list shows it" "$(cat servers/list)" "*
 d	????????-*	DRAFT*"
 like "... ctl offers create" "$(cat servers/d/ctl)" "*# create *"
@@ -89,6 +89,6 @@ works "a tenant is there at once" mkdir "$CLOUD/tenants/live/images/x"
 refused "a subnet is made by its network" "EOPNOTSUPP tenants/acme/networks/lan/subnets*: *filled by the system*" mkdir networks/lan/subnets/x
 refused "a key is a file" "EPERM tenants/acme/keys*: *is a file*" mkdir keys/dir
 works "an empty key" touch keys/empty
-until_true 3 test ! -e keys/empty
+until_true 60 test ! -e keys/empty
 fails "... is none" test -e keys/empty
 finish

@@ -16,7 +16,7 @@ does() {
 			*injected* | *"host sim is down"* | *"no host"*) sleep 1; continue ;;
 			*) echo "$verb is refused: $(head -n 1 "$CLOUD/last-error")"; return ;;
 		esac
-		timeout 30 cat servers/a/wait > /dev/null 2>&1
+		timeout 60 cat servers/a/wait > /dev/null 2>&1
 		status=$(cat servers/a/status) error=$(cat servers/a/error)
 		case "$status $error" in
 		"$wanted ") return ;;
@@ -46,7 +46,7 @@ with() {
 	: > "$STORE/log"
 	CIRRUSFS_FAULT=$1 cloud_up
 	cd "$T" || exit 99
-	found=$(life 2>&1; until_true 20 grep -qx ok "$CLOUD/health" || cat "$CLOUD/health")
+	found=$(life 2>&1; until_true 60 grep -qx ok "$CLOUD/health" || cat "$CLOUD/health")
 	grep -q ': injected\|: .*: injected' "$STORE/log" && HIT=1 || HIT=
 	cd / && cloud_down
 	found=$found$(timeout 60 python3 "$TOP/tests/mount/audit.py" "$STORE")
@@ -55,7 +55,7 @@ with() {
 
 # a host that cannot even be asked what it is
 CIRRUSFS_FAULT=info:1:EIO cloud_up
-works "a host that says nothing of itself is down" until_true 20 grep -qx down "$CLOUD/hosts/sim/state"
+works "a host that says nothing of itself is down" until_true 60 grep -qx down "$CLOUD/hosts/sim/state"
 like "and health says why" "$(cat "$CLOUD/health")" "*host sim is down: injected EIO of call 1*"
 cd "$T" || exit 99
 refused "nothing is placed there" "ENOSPC *create a: no host can take it: *sim: down: injected EIO of call 1" put 'create a flavor=m1.tiny image=tiny network=lan host=sim' servers/ctl

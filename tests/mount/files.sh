@@ -31,7 +31,7 @@ fails "... the old name is gone" test -e keys/moved
 is "no scratch file is left" "$(ls -A keys | LC_ALL=C sort | paste -sd' ')" "README ctl error json list me other spec"
 refused "what is no key" "EINVAL tenants/acme/keys/bad: *not an ssh public key*" sh -c 'echo hello > keys/bad'
 refused "what is too large for one" "EFBIG tenants/acme/keys/bad: *" cp "$WORK/tiny.raw" keys/bad
-until_true 3 test ! -e keys/bad
+until_true 60 test ! -e keys/bad
 fails "... leaves nothing" test -e keys/bad
 refused "a private key" "EINVAL tenants/acme/keys/me: *" sh -c 'ssh-keygen -q -t ed25519 -N "" -f "$0/k" && cp "$0/k" keys/me' "$WORK"
 works "... leaves what was there" cmp "$WORK/one.pub" keys/me
@@ -39,7 +39,7 @@ refused "a damaged one" "EINVAL tenants/acme/keys/bad: *damaged*" sh -c 'echo ss
 refused "two keys in one" "EINVAL tenants/acme/keys/bad: *" sh -c 'cat "$0/one.pub" "$0/two.pub" > "$0/both" && cp "$0/both" keys/bad' "$WORK"
 put 2 quota/key-pairs
 refused "one more than the quota" "EDQUOT tenants/acme/keys/more: *quota of key-pairs: 2 used*limit 2*" cp "$WORK/one.pub" keys/more
-until_true 3 test ! -e keys/more
+until_true 60 test ! -e keys/more
 is "... is not there" "$(ls keys/more 2> /dev/null; cat usage/key-pairs)" 2
 put -1 quota/key-pairs
 works "a refused key and a good one of that name at once" sh -c 'for i in 1 2 3 4 5 6 7 8; do ! echo bad > "keys/again$i" || exit 1; cp "$0/two.pub" "keys/again$i" || exit 1; done' "$WORK" 
@@ -53,12 +53,12 @@ is "usage falls" "$(cat usage/key-pairs)" 0
 mkdir servers/s
 works "a value" put blue servers/s/metadata/colour
 works "an empty one" sh -c ': > servers/s/metadata/none'
-until_true 3 grep -q metadata/none= servers/s/spec
+until_true 60 grep -q metadata/none= servers/s/spec
 is "... is in the spec" "$(grep metadata servers/s/spec | sort | paste -sd' ')" "metadata/colour=blue metadata/none="
 works "names of any kind" sh -c 'echo 1 > servers/s/metadata/list && echo 2 > servers/s/metadata/ctl && echo 3 > "servers/s/metadata/two words"'
 is "... are kept" "$(cat servers/s/metadata/list servers/s/metadata/ctl 'servers/s/metadata/two words' | paste -sd' ')" "1 2 3"
 refused "255 bytes are the most" "EINVAL tenants/acme/servers/s/metadata/long: *256 bytes; at most 255*" put "$(head -c 256 /dev/zero | tr '\0' x)" servers/s/metadata/long
-until_true 3 test ! -e servers/s/metadata/long
+until_true 60 test ! -e servers/s/metadata/long
 fails "... more leave nothing" test -e servers/s/metadata/long
 works "... 255 are taken" put "$(head -c 255 /dev/zero | tr '\0' x)" servers/s/metadata/long
 works "mv over another" mv servers/s/metadata/long servers/s/metadata/colour

@@ -115,8 +115,7 @@ is "its data may come again" "$(cp "$WORK/img" "$CLOUD/tenants/acme/images/tiny/
 cloud_down
 
 # ---- the machine
-pkill -9 -x dnsmasq
-until_true 5 eval '! pgrep -x dnsmasq'
+no_dnsmasq
 found "a dnsmasq that was killed" "tenants/acme/networks/lan: dnsmasq does not run" "made again"
 nft delete table inet "cfs$hash"
 found "the host's nftables table" "this machine: there is no nftables table inet cfs$hash" "made again"
@@ -138,7 +137,7 @@ like "a bridge that is gone" "$(fsck --repair)" "tenants/acme/networks/lan: the 
 is "is mended" "$(fsck)" "$clean"
 ip netns del "$ns"
 found "a namespace without its name" "tenants/acme/networks/lan: there is no network namespace $ns" "made again"
-pkill -9 -x dnsmasq
+no_dnsmasq
 ip netns del "$ns"
 found "a namespace that is gone" "tenants/acme/networks/lan: there is no network namespace $ns" "made again"
 rm -r "/run/cirrusfs-dns/$ns"
@@ -169,7 +168,7 @@ ip netns del cfs00000000n1; ip link del cfs000000vzzz
 
 # several at once: a line each
 sql "UPDATE usage SET used = 9 WHERE name = 'ports' AND tenant = $acme"
-pkill -9 -x dnsmasq
+no_dnsmasq
 mkdir "$STORE/servers/77780"
 is "several faults are a line each" "$(fsck | sort)" "-> 1
 servers/77780: there is no such server
@@ -178,8 +177,7 @@ tenants/acme: usage/ports says 9 and is 2"
 like "and are repaired together" "$(fsck --repair | wc -l)" 4
 is "all of them" "$(fsck)" "$clean"
 # what cannot be mended is said
-pkill -9 -x dnsmasq
-until_true 5 eval '! pgrep -x dnsmasq'
+no_dnsmasq
 is "what could not be mended says why" "$(CIRRUSFS_PATH=/nonexistent fsck --repair)" "tenants/acme/networks/lan: dnsmasq does not run: not mended: the program dnsmasq is not installed
 -> 1"
 is "and is mended later" "$(fsck --repair)" "tenants/acme/networks/lan: dnsmasq does not run: made again

@@ -26,7 +26,7 @@ sed 's/^#*/#/' "$WORK/found" | cut -c 1-600 | head -n 30
 is "garbage is taken or refused (SEED=$SEED)" "$status" 0
 is "the process lives" "$(cloud_pid; kill -0 "$pid"; cat version)" "$pid
 $("$CIRRUSFS" --version)"
-is "what runs comes to an end" "$(timeout 120 cat wait > /dev/null; echo $?)" "$(timeout 10 cat wait > /dev/null; echo $?)"
+is "what runs comes to an end" "$(timeout 120 cat wait > /dev/null; echo $?)" "$(timeout 60 cat wait > /dev/null; echo $?)"
 works "every file can be read" python3 - "$CLOUD" <<'X'
 import os, stat, sys
 bad = n = 0

@@ -17,20 +17,20 @@ python3 - "$WORK/a.iso" <<-'END'
 	open(sys.argv[1], "wb").write(d)
 END
 # new NAME FILE: mkdir, cp and wait; prints what wait says.
-new() { mkdir "$1" && cp "$2" "$1/data" && timeout 20 cat "$1/wait"; }
+new() { mkdir "$1" && cp "$2" "$1/data" && timeout 60 cat "$1/wait"; }
 
 # the story
 mkdir plain
 is "mkdir makes a queued image" "$(cat plain/status)" queued
 like "its data cannot be read yet" "$(cat plain/data 2>&1)" "*busy*"
-is "wait of a queued one answers at once" "$(timeout 2 cat plain/wait)" queued
+is "wait of a queued one answers at once" "$(timeout 60 cat plain/wait)" queued
 exec 7> plain/data
 is "while data is open it is saving" "$(cat plain/status)" saving
 cat "$WORK/a.raw" >&7
 refused "verbs are EBUSY then" "EBUSY tenants/acme/images/plain/ctl*" put deactivate plain/ctl
 refused "nor can a server begin as it" "EBUSY*image 'plain' is saving*" put 'create no flavor=m1.tiny image=plain host=sim' ../servers/ctl
 exec 7>&-
-is "closed, it becomes active" "$(timeout 20 cat plain/wait)" active
+is "closed, it becomes active" "$(timeout 60 cat plain/wait)" active
 is "its format is found" "$(cat plain/format)" raw
 is "its size is that of the file" "$(cat plain/size)" $((3 << 20))
 is "its checksum is the MD5" "$(cat plain/checksum)" "$(md5sum < "$WORK/a.raw" | cut -d' ' -f1)"
@@ -44,7 +44,7 @@ refused "not at its end either" "EPERM tenants/acme/images/plain/data*" sh -c 'e
 refused "nor its format" "EPERM*" put qcow2 plain/format
 works "equals still" cmp plain/data "$WORK/a.raw"
 is "50 times cp and wait at once: always active" "$(for i in $(seq 50); do
-	mkdir "r$i" && cp "$WORK/tiny.raw" "r$i/data" && timeout 10 cat "r$i/wait" && rmdir "r$i"
+	mkdir "r$i" && cp "$WORK/tiny.raw" "r$i/data" && timeout 60 cat "r$i/wait" && rmdir "r$i"
 done | sort | uniq -c | xargs)" "50 active"
 truncate -s 5M "$WORK/hole"
 is "a file that is one hole" "$(new hole "$WORK/hole") $(cat hole/size)" "active $((5 << 20))"
@@ -57,20 +57,20 @@ for format in qcow2 vmdk vdi vhdx iso; do
 done
 is "the size of the disk in a qcow2" "$(cat f-qcow2/virtual-size)" "$(qemu-img info --output=json "$WORK/a.qcow2" | sed -n 's/.*"virtual-size": \([0-9]*\).*/\1/p' | head -n 1)"
 mkdir dd && dd if="$WORK/a.qcow2" of=dd/data bs=512 conv=notrunc 2> /dev/null
-is "written in small pieces" "$(timeout 10 cat dd/wait)" active
+is "written in small pieces" "$(timeout 60 cat dd/wait)" active
 mkdir piped && cat "$WORK/a.raw" > piped/data
-is "from a pipe" "$(timeout 10 cat piped/wait)" active
+is "from a pipe" "$(timeout 60 cat piped/wait)" active
 
 # what is refused
 qemu-img create -q -f qcow2 -b /etc/passwd -F raw "$WORK/backing.qcow2" 1M
 mkdir evil
 refused "a backing file is refused by the write that brings it" "EINVAL tenants/acme/images/evil/data*backing file*" cp "$WORK/backing.qcow2" evil/data
-is "the image stays queued" "$(timeout 10 cat evil/wait 2> /dev/null; cat evil/status)" queued
+is "the image stays queued" "$(timeout 60 cat evil/wait 2> /dev/null; cat evil/status)" queued
 like "and says why" "$(cat evil/error)" "*backing file*"
 qemu-img create -q -f qcow2 -o data_file="$WORK/outside",data_file_raw=on "$WORK/datafile.qcow2" 1M
 refused "a data file too" "EINVAL tenants/acme/images/evil/data*another file*" cp "$WORK/datafile.qcow2" evil/data
 refused "written a byte at a time as well" "EINVAL tenants/acme/images/evil/data*backing file*" dd if="$WORK/backing.qcow2" of=evil/data bs=1 count=2000
-timeout 10 cat evil/wait > /dev/null 2>&1
+timeout 60 cat evil/wait > /dev/null 2>&1
 python3 - "$WORK/backing.qcow2" evil/data <<-'END' 2> /dev/null
 	import os, sys
 	d = open(sys.argv[1], "rb").read()
@@ -78,24 +78,24 @@ python3 - "$WORK/backing.qcow2" evil/data <<-'END' 2> /dev/null
 	os.pwrite(f, d[4:], 4)
 	os.pwrite(f, d[:4], 0)
 END
-timeout 10 cat evil/wait > /dev/null 2>&1
+timeout 60 cat evil/wait > /dev/null 2>&1
 is "its header written last: never active" "$(cat evil/status)" queued
-is "then good data is taken" "$(cp "$WORK/a.qcow2" evil/data; timeout 10 cat evil/wait)" active
+is "then good data is taken" "$(cp "$WORK/a.qcow2" evil/data; timeout 60 cat evil/wait)" active
 head -c 1000000 "$WORK/a.qcow2" > "$WORK/short.qcow2"
 mkdir short && cp "$WORK/short.qcow2" short/data
-like "a qcow2 that was cut off is refused" "$(timeout 10 cat short/wait 2>&1)" "*Input/output error*"
+like "a qcow2 that was cut off is refused" "$(timeout 60 cat short/wait 2>&1)" "*Input/output error*"
 is "back to queued" "$(cat short/status)" queued
 like "with a reason" "$(cat short/error)" "* EINVAL *"
 head -c 300 "$WORK/a.qcow2" > "$WORK/header.qcow2"
 cp "$WORK/header.qcow2" short/data
-like "a header alone too" "$(timeout 10 cat short/wait 2>&1)" "*Input/output error*"
+like "a header alone too" "$(timeout 60 cat short/wait 2>&1)" "*Input/output error*"
 : > short/data
-like "empty data too" "$(timeout 10 cat short/wait 2>&1; cat short/status)" "*queued"
+like "empty data too" "$(timeout 60 cat short/wait 2>&1; cat short/status)" "*queued"
 
 # what the user said it would be
 given() { # KEY VALUE: a new image with it, then a.raw; prints wait's words
 	mkdir "g$1" 2> /dev/null
-	put "$2" "g$1/$1" && cp "$WORK/a.raw" "g$1/data" && timeout 10 cat "g$1/wait" 2> /dev/null || cat "g$1/status"
+	put "$2" "g$1/$1" && cp "$WORK/a.raw" "g$1/data" && timeout 60 cat "g$1/wait" 2> /dev/null || cat "g$1/status"
 }
 for key in size format hash; do
 	case $key in
@@ -117,19 +117,19 @@ cat > "$WORK/upload.py" <<-'END'
 	f = os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC)
 	os.write(f, open(sys.argv[2], "rb").read(2000000))
 	print("written", flush=True)
-	time.sleep(20)
+	time.sleep(300)
 END
 for signal in INT TERM KILL; do
 	mkdir "stop$signal"
 	python3 "$WORK/upload.py" "stop$signal/data" "$WORK/a.raw" > "$WORK/written" &
 	uploader=$!
-	until_true 5 grep -q written "$WORK/written"
+	until_true 60 grep -q written "$WORK/written"
 	is "an upload under way is saving" "$(cat "stop$signal/status")" saving
 	kill -$signal $uploader
 	wait $uploader 2> /dev/null
-	is "stopped by SIG$signal it never becomes active" "$(timeout 10 cat "stop$signal/wait" 2> /dev/null; cat "stop$signal/status")" queued
+	is "stopped by SIG$signal it never becomes active" "$(timeout 60 cat "stop$signal/wait" 2> /dev/null; cat "stop$signal/status")" queued
 	like "and says so" "$(cat "stop$signal/error")" "*interrupted*"
-	is "a new upload works" "$(cp "$WORK/a.raw" "stop$signal/data"; timeout 10 cat "stop$signal/wait")" active
+	is "a new upload works" "$(cp "$WORK/a.raw" "stop$signal/data"; timeout 60 cat "stop$signal/wait")" active
 done
 mkdir two
 exec 7> two/data 8<> two/data
@@ -138,39 +138,39 @@ dd if="$WORK/a.raw" bs=1000000 count=1 skip=1 seek=1 of=/dev/fd/8 conv=notrunc 2
 exec 7>&-
 is "two writers: it is taken when the last has closed" "$(timeout 0.5 cat two/wait; cat two/status)" saving
 exec 8<&-
-is "then active, with what both wrote" "$(timeout 10 cat two/wait) $(cat two/size)" "active 2000000"
+is "then active, with what both wrote" "$(timeout 60 cat two/wait) $(cat two/size)" "active 2000000"
 
 mkdir idle
 exec 7> idle/data
 python3 "$WORK/upload.py" idle/data "$WORK/a.raw" > "$WORK/written" 2> /dev/null 7>&- &
 uploader=$!
-until_true 5 grep -q written "$WORK/written"
+until_true 60 grep -q written "$WORK/written"
 kill -9 $uploader
 wait $uploader 2> /dev/null
 exec 7>&-
-is "two writers, one killed: not taken" "$(timeout 10 cat idle/wait 2> /dev/null; cat idle/status)" queued
+is "two writers, one killed: not taken" "$(timeout 60 cat idle/wait 2> /dev/null; cat idle/status)" queued
 touch idle/data
-timeout 10 cat idle/wait > /dev/null 2>&1
+timeout 60 cat idle/wait > /dev/null 2>&1
 is "what came before it is not taken by a later touch" "$(cat idle/status)" queued
 
 mkdir torn
 python3 "$WORK/upload.py" torn/data "$WORK/a.raw" > "$WORK/written" 2> /dev/null &
 uploader=$!
-until_true 5 grep -q written "$WORK/written"
+until_true 60 grep -q written "$WORK/written"
 cd /
 cloud_kill
 kill $uploader
 cloud_up
 cd "$CLOUD/tenants/acme/images" || exit 99
-timeout 10 cat torn/wait > /dev/null 2>&1
+timeout 60 cat torn/wait > /dev/null 2>&1
 is "kill -9 of cirrusfs during an upload, then mount: queued" "$(cat torn/status)" queued
 like "with a sentence" "$(cat torn/error)" "*interrupted*again*"
-is "a new upload works" "$(cp "$WORK/a.qcow2" torn/data; timeout 10 cat torn/wait)" active
+is "a new upload works" "$(cp "$WORK/a.qcow2" torn/data; timeout 60 cat torn/wait)" active
 works "what was active before is whole" cmp plain/data "$WORK/a.raw"
 
 # users, names, others
 put 'create s1 flavor=m1.tiny image=plain host=sim' ../servers/ctl
-timeout 10 cat ../servers/s1/wait > /dev/null
+timeout 60 cat ../servers/s1/wait > /dev/null
 refused "an image on which a server stands is kept" "EBUSY tenants/acme/images/plain: *servers/s1*" rmdir plain
 is "used-by names it" "$(cat plain/used-by)" tenants/acme/servers/s1
 rmdir ../servers/s1
@@ -190,7 +190,7 @@ refused "another tenant does not find it" "ENOENT*no image 'renamed'*" put 'crea
 put public renamed/visibility
 is "a public one appears in /images" "$(cat "$CLOUD"/images/*renamed/status)" active
 works "and other tenants find it by name" put 'create s1 flavor=m1.tiny image=renamed host=sim' "$CLOUD/tenants/other/servers/ctl"
-is "and call it so" "$(timeout 10 cat "$CLOUD/tenants/other/servers/s1/wait"; cat "$CLOUD/tenants/other/servers/s1/image")" "ACTIVE
+is "and call it so" "$(timeout 60 cat "$CLOUD/tenants/other/servers/s1/wait"; cat "$CLOUD/tenants/other/servers/s1/image")" "ACTIVE
 renamed"
 refused "then it is in use there" "EBUSY*tenants/other/servers/s1*" rmdir renamed
 put 40 renamed/min-disk

@@ -11,7 +11,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subject
 	-keyout "$WORK/key.pem" -out "$WORK/cert.pem" 2> /dev/null
 python3 "$TOP/tests/httpd.py" "$WORK/served" "$WORK/log" > "$WORK/port" &
 python3 "$TOP/tests/httpd.py" "$WORK/served" "$WORK/tls-log" "$WORK/cert.pem" "$WORK/key.pem" > "$WORK/tls-port" &
-until_true 20 test -s "$WORK/port" -a -s "$WORK/tls-port"
+until_true 60 test -s "$WORK/port" -a -s "$WORK/tls-port"
 U=http://127.0.0.1:$(cat "$WORK/port")
 TLS=https://127.0.0.1:$(cat "$WORK/tls-port")
 sha() { echo "sha256:$(sha256sum < "$1" | cut -d' ' -f1)"; }
@@ -68,9 +68,9 @@ is "written back it changes nothing" "$(cat spec > ctl; cat [a-e]/status | sort 
 refused "ensure with another url names the key" "EBUSY*url*" put "ensure a url=$U/other" ctl
 
 # progress
-put "create slow url=$U/a.raw?rate=1000000" ctl
+put "create slow url=$U/a.raw?rate=300000" ctl
 is "meanwhile it is importing" "$(cat slow/status)" importing
-until_true 30 sh -c '[ "$(cat slow/progress)" -gt 20 ]'
+until_true 60 sh -c '[ "$(cat slow/progress)" -gt 20 ]'
 works "progress and received grow" sh -c '[ "$(cat slow/progress)" -gt 20 ] && [ "$(cat slow/progress)" -lt 100 ] && [ "$(cat slow/received)" -gt 600000 ]'
 like "its task says how far it is" "$(cat slow/task)" "import fetch * of 3145728 bytes*"
 like "its data cannot be read yet" "$(cat slow/data 2>&1)" "*busy*"
@@ -79,20 +79,20 @@ refused "no server begins as it" "EBUSY*image 'slow' is importing*" put 'create 
 is "then it is active" "$(timeout 60 cat slow/wait)" active
 
 # the same twice at once
-put "create one url=$U/a.raw?rate=700000&twice" ctl
-put "create two url=$U/a.raw?rate=700000&twice hash=$(sha "$WORK/served/a.raw")" ctl
-put "create wrong url=$U/a.raw?rate=700000&twice hash=md5:$(printf %032d 1)" ctl
-put "create early url=$U/a.raw?rate=700000&twice size=77" ctl
-until_true 30 sh -c '[ "$(cat two/received)" -gt 100000 ]'
-like "a size that differs is refused before all came" "$(timeout 10 cat early/wait 2>&1; cat early/status early/error)" "*queued*EBADMSG*size says 77*"
+put "create one url=$U/a.raw?rate=400000&twice" ctl
+put "create two url=$U/a.raw?rate=400000&twice hash=$(sha "$WORK/served/a.raw")" ctl
+put "create wrong url=$U/a.raw?rate=400000&twice hash=md5:$(printf %032d 1)" ctl
+put "create early url=$U/a.raw?rate=400000&twice size=77" ctl
+until_true 60 sh -c '[ "$(cat two/received)" -gt 100000 ]'
+like "a size that differs is refused before all came" "$(timeout 60 cat early/wait 2>&1; cat early/status early/error)" "*queued*EBADMSG*size says 77*"
 rmdir one
-until_true 20 sh -c '! ls -d by-id/* 2> /dev/null; ! grep -q one list'
+until_true 60 sh -c '! ls -d by-id/* 2> /dev/null; ! grep -q one list'
 is "the first is deleted meanwhile, the second goes on" "$(timeout 60 cat two/wait)" active
 is "the third is judged by its own hash" "$(timeout 60 cat wrong/wait 2>&1; cat wrong/status)" "cat: wrong/wait: Input/output error
 queued"
 like "and says why" "$(cat wrong/error)" "* EBADMSG *md5*"
 is "they were one download" "$(asked twice)" 1
-until_true 10 sh -c "[ $(left) = 0 ]"
+until_true 60 sh -c "[ $(left) = 0 ]"
 is "nothing is left of it" "$(left)" 0
 
 # lost connections
@@ -102,8 +102,8 @@ is "where it ended" "$(asked '/a.raw?drop=1200000&times=2 bytes=')" 2
 works "what came is whole" cmp lost/data "$WORK/served/a.raw"
 
 # kill -9 and umount in the middle
-put "create killed url=$U/a.raw?rate=500000&k" ctl
-until_true 30 sh -c '[ "$(cat killed/received)" -gt 500000 ]'
+put "create killed url=$U/a.raw?rate=300000&k" ctl
+until_true 60 sh -c '[ "$(cat killed/received)" -gt 500000 ]'
 cd /
 cloud_kill
 cloud_up
@@ -111,31 +111,31 @@ cd "$CLOUD/tenants/acme/images" || exit 99
 is "after kill -9 and mount it is importing still" "$(cat killed/status)" importing
 works "and begins where it was" sh -c '[ "$(cat killed/received)" -gt 400000 ] || until [ "$(cat killed/received)" -gt 400000 ]; do sleep 0.1; done'
 is "then active" "$(timeout 60 cat killed/wait)" active
-is "the rest alone was asked for" "$(asked 'rate=500000&k - 200') $(asked 'rate=500000&k bytes=')" "1 1"
+is "the rest alone was asked for" "$(asked 'rate=300000&k - 200') $(asked 'rate=300000&k bytes=')" "1 1"
 works "what came is whole" cmp killed/data "$WORK/served/a.raw"
-put "create left url=$U/a.raw?rate=500000&u" ctl
-until_true 30 sh -c '[ "$(cat left/received)" -gt 500000 ]'
+put "create left url=$U/a.raw?rate=300000&u" ctl
+until_true 60 sh -c '[ "$(cat left/received)" -gt 500000 ]'
 cd /
 before=$SECONDS
 cloud_down
 works "umount does not wait for it" test $((SECONDS - before)) -lt 15
 cloud_up
 cd "$CLOUD/tenants/acme/images" || exit 99
-is "after the next mount it goes on" "$(timeout 60 cat left/wait) $(asked 'rate=500000&u bytes=')" "active 1"
+is "after the next mount it goes on" "$(timeout 60 cat left/wait) $(asked 'rate=300000&u bytes=')" "active 1"
 
 # deleting
 rmdir wrong early
 timeout 60 cat wait > /dev/null
 put "create going url=$U/a.raw?hang" ctl
-until_true 30 sh -c "grep -qF 'a.raw?hang' $WORK/log"
+until_true 60 sh -c "grep -qF 'a.raw?hang' $WORK/log"
 rmdir going
-works "an importing image can be deleted" timeout 20 cat wait
+works "an importing image can be deleted" timeout 60 cat wait
 is "nothing is left of it" "$(left)" 0
 for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo "create h$i url=$U/a.raw?hang=$i"; done > ctl
 put "create quick url=$U/a.raw" ctl
-is "a dozen that hang hold up nobody" "$(timeout 30 cat quick/wait)" active
+is "a dozen that hang hold up nobody" "$(timeout 60 cat quick/wait)" active
 rmdir h*
-works "and go at once" timeout 30 cat wait
+works "and go at once" timeout 60 cat wait
 
 # what servers say
 failing() { # NAME URL PATTERN [PARAMETER...]
@@ -221,7 +221,7 @@ mv "$file" "$file.away"
 damaged "it is not there" "* ENOENT *image 'frail'*"
 is "the others are as they were" "$(cat a/status; cmp a/data "$WORK/served/a.qcow2" && echo same)" "active
 same"
-works "servers begin as them" sh -c 'echo "create ok flavor=m1.tiny image=a host=sim" > ../servers/ctl; timeout 30 cat ../servers/ok/wait'
+works "servers begin as them" sh -c 'echo "create ok flavor=m1.tiny image=a host=sim" > ../servers/ctl; timeout 60 cat ../servers/ok/wait'
 rmdir ../servers/ok
 
 # a full disk

@@ -12,7 +12,7 @@ works "$KILLS kills (SEED=$SEED) lose nothing and leave nothing half-made" pytho
 printf '%s\n' "$out" | grep '^#'
 echo "# $(($(date +%s) - begin)) s"
 is "the database is sound" "$(sqlite3 "$STORE/state.db" 'PRAGMA integrity_check')" ok
-like "health is well" "$(until_true 20 grep -qx ok "$CLOUD/health"; cat "$CLOUD/health")" ok
+like "health is well" "$(until_true 60 grep -qx ok "$CLOUD/health"; cat "$CLOUD/health")" ok
 put 'purge confirm=acme' "$CLOUD/tenants/acme/ctl"
 timeout 120 cat "$CLOUD/wait" > /dev/null
 is "all of it goes" "$(python3 "$TOP/tests/mount/audit.py" "$STORE"; ls "$STORE/images" "$STORE/networks" | grep -v -e : -e '^$')" ""

@@ -90,8 +90,22 @@ until_true() {
 		sleep 0.2
 	done
 }
+# exact FILE: its size is what it holds.  One that grows is looked at again until it did not in between.
+exact() {
+	for _ in $(seq 100); do
+		size=$(stat -c %s "$1") held=$(cat "$1" | wc -c)
+		[ "$(stat -c %s "$1")" != "$size" ] || break
+		sleep 0.1
+	done
+	echo "$1: $size bytes, of which $held were read"
+	[ "$held" = "$size" ]
+}
+# no_dnsmasq: all are killed, and gone.
+no_dnsmasq() { pkill -9 -x dnsmasq; until_true 60 eval '! pgrep -x dnsmasq'; }
+# opened N FILE: soon N processes have it open, as those who wait for something in it.
+opened() { until_true 60 eval '[ "$(find /proc/[0-9]*/fd -lname "*/'"$2"'" | wc -l)" -ge '"$1"' ]'; }
 # http NETNS ADDRESS: what the guest answers.
-http() { ip netns exec "$1" curl -s -m 5 "http://$2/"; }
+http() { ip netns exec "$1" curl -s -m 10 "http://$2/"; }
 # sim_up: in a mounted cloud the host `sim`, where servers are only simulated, and the tenant acme with the image tiny and the network
 # lan; servers go there with host=sim.
 sim_up() {

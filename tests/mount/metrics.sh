@@ -39,6 +39,6 @@ cd / && cloud_down
 # a hypervisor that does not answer
 touch "$WORK/hang"
 CIRRUSFS_FAULT="test:@state:*:hang/$WORK/hang,test:@list:*:hang/$WORK/hang,test:@stats:*:hang/$WORK/hang" cloud_up
-works "it waits for no hypervisor" timeout 5 cat "$M"
+works "it waits for no hypervisor" timeout 60 cat "$M"
 rm "$WORK/hang"
 finish

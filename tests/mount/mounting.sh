@@ -1,10 +1,10 @@
 # init, mount and the ways a mount ends.
 . "$(dirname "$0")/lib.sh"
-# says NAME PATTERN COMMAND...: it fails within 40 s, and what it says matches.
+# says NAME PATTERN COMMAND...: it fails within 60 s, and what it says matches.
 says() {
 	name=$1 pattern=$2
 	shift 2
-	if out=$(timeout 40 "$@" 2>&1); then report 1 "$name" "it did not fail: $out"; else like "$name" "$out" "$pattern"; fi
+	if out=$(timeout 60 "$@" 2>&1); then report 1 "$name" "it did not fail: $out"; else like "$name" "$out" "$pattern"; fi
 }
 mounted() { grep -c " $CLOUD .* fuse.cirrusfs " /proc/self/mountinfo; }
 
@@ -90,7 +90,7 @@ says "after kill -9 the mount is dead" "*not connected*" ls "$CLOUD"
 works "mount detaches it and mounts" "$CIRRUSFS" mount "$STORE" "$CLOUD"
 is "once" "$(mounted)" 1
 is "and what was made is there still" "$(cat "$CLOUD/tenants/one/enabled")" true
-(cd "$WORK" && kill -9 "$(cloud_pid)" && sleep 0.3 && "$CIRRUSFS" mount store cloud)
+(cd "$WORK" && kill -9 "$(cloud_pid)" && cloud_gone && "$CIRRUSFS" mount store cloud)
 is "with relative paths too" "$(cat "$CLOUD/tenants/one/enabled")" true
 cloud_down
 
@@ -114,7 +114,7 @@ is "serves too" "$(cat "$CLOUD/tenants/one/enabled")" true
 cloud_down
 env --default-signal=INT "$CIRRUSFS" mount -f "$STORE" "$CLOUD" > "$WORK/log" 2>&1 &
 front=$!
-works "-f serves" until_true 10 test -e "$CLOUD/version"
+works "-f serves" until_true 60 test -e "$CLOUD/version"
 is "as the process that was started" "$(cloud_pid)" $front
 kill -INT $front
 wait $front

@@ -14,7 +14,7 @@ rm "$STORE/reserve"
 works "without a reserve, the disk is full" full
 refused "a deletion is refused then" "ENOSPC tenants/acme/servers/s1: *full" rmdir servers/s1
 rm "$STORE/filler"
-works "with room there is a reserve again" until_true 20 eval '[ "$(stat -c %s "$STORE/reserve")" = 4194304 ]'
+works "with room there is a reserve again" until_true 60 eval '[ "$(stat -c %s "$STORE/reserve")" = 4194304 ]'
 works "the disk is full again" full
 refused "a value is refused" "ENOSPC tenants/acme/servers/s1/description: *full" put "$(head -c 60000 /dev/zero | tr '\0' y)" servers/s1/description
 works "health says it is almost full" grep -q "almost full" "$CLOUD/health"
@@ -24,12 +24,12 @@ works "they come to their end" timeout 60 cat wait
 is "and are gone" "$(ls -d servers/s[0-9] networks/lan 2> /dev/null)" ""
 is "the reserve was given up" "$(ls "$STORE/reserve" 2> /dev/null)" ""
 rm "$STORE/filler"
-works "when there is room it is there again" until_true 20 eval '[ "$(stat -c %s "$STORE/reserve")" = 4194304 ]'
+works "when there is room it is there again" until_true 60 eval '[ "$(stat -c %s "$STORE/reserve")" = 4194304 ]'
 works "and everything is accepted" put 'create lan cidr=10.0.0.0/24' networks/ctl
 cat wait > /dev/null
 cd / && cloud_down
 is "fsck" "$("$CIRRUSFS" fsck --data "$STORE"; echo $?)" "$STORE: clean
 0"
-pkill -9 -x dnsmasq; sleep 0.3
+no_dnsmasq
 umount "$STORE"
 finish

@@ -66,7 +66,7 @@ walk "delete an image" '[ -e images/i ] || { mkdir images/i; cp "$WORK/data" ima
 
 mkdir "$WORK/served" && cp "$WORK/data" "$WORK/served/data"
 python3 "$TOP/tests/httpd.py" "$WORK/served" "$WORK/log" > "$WORK/port" &
-until_true 20 test -s "$WORK/port"
+until_true 60 test -s "$WORK/port"
 U=http://127.0.0.1:$(cat "$WORK/port")
 walk "import" '[ ! -e images/i ] || rmdir images/i' 'put "create i url=$U/data" images/ctl' \
 	'cat images/i/status images/i/checksum images/i/error | xargs; cmp images/i/data "$WORK/data"; ls "$STORE/fetch"' "active $sum" 6
@@ -74,7 +74,7 @@ walk "delete an image that is being imported" '[ ! -e images/j ] || rmdir images
 	'[ ! -e images/j ] || rmdir images/j; timeout 60 cat wait > /dev/null; ls images | grep -w j; ls "$STORE/fetch"' "" 4
 
 walk "create a host" '[ ! -e "$CLOUD/hosts/h" ] || rmdir "$CLOUD/hosts/h"' 'put "create h uri=test:///default" "$CLOUD/hosts/ctl"' \
-	'until_true 10 grep -qx up "$CLOUD/hosts/h/state"; cat "$CLOUD/hosts/h/status" "$CLOUD/hosts/h/state" "$CLOUD/hosts/h/error" | xargs' "ACTIVE up" 4
+	'until_true 60 grep -qx up "$CLOUD/hosts/h/state"; cat "$CLOUD/hosts/h/status" "$CLOUD/hosts/h/state" "$CLOUD/hosts/h/error" | xargs' "ACTIVE up" 4
 walk "delete a host" '[ -e "$CLOUD/hosts/h" ] || put "create h uri=test:///default" "$CLOUD/hosts/ctl"' 'rmdir "$CLOUD/hosts/h"' 'ls "$CLOUD/hosts" | grep -w h' "" 4
 
 # what purge and rmdir were not asked any more is asked again

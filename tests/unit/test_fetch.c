@@ -321,7 +321,7 @@ static void a_part_is_continued_by_the_next_process(void)
 	CHECK(st.have >= MIB && !st.whole);
 	int64_t t = fetch_now_ms();
 	fresh();
-	CHECK(fetch_now_ms() - t < 4000);
+	CHECK(fetch_now_ms() - t < 20000);
 	CHECK(equals(u, "big"));
 	CHECK_INT(logged("/big?rate=2000000 - 200"), 1);
 	CHECK_INT(logged("/big?rate=2000000 bytes="), 1);
@@ -424,7 +424,7 @@ static void who_leaves_ends_it_at_once(void)
 	CHECK_INT(fetch_have(f, 1), 0);
 	fetcher_close(f);
 	f = NULL;
-	CHECK(fetch_now_ms() - t < 8000);
+	CHECK(fetch_now_ms() - t < 30000);
 	fresh();
 	CHECK_INT(fetch_have(f, 1), -1);
 }

@@ -551,13 +551,14 @@ static void a_fault_delays_the_call_it_names(void)
 {
 	AUTO(hyper_close) struct hyper *h = host();
 	struct err e = { 0 };
-	uint64_t t = now_ms();
 
-	CHECK_INT(hyper_fault_wrap(&h, "qemu:@alive:1:EIO,test:@alive:2:hang150", "test:///default", &e), 0);
+	CHECK_INT(hyper_fault_wrap(&h, "qemu:@alive:1:EIO,test:@alive:2:hang1000", "test:///default", &e), 0);
+	uint64_t t = now_ms();
 	CHECK_INT(hyper_alive(h, &e), 0);
-	CHECK(now_ms() - t < 100);
+	CHECK(now_ms() - t < 1000);
+	t = now_ms();
 	CHECK_INT(hyper_alive(h, &e), 0);
-	CHECK(now_ms() - t >= 150);
+	CHECK(now_ms() - t >= 1000);
 }
 
 static void faults_come_from_the_environment(void)
@@ -618,7 +619,7 @@ static void kvm_is_believed_only_when_a_guest_speaks(void)
 	uint64_t t = now_ms();
 
 	CHECK_INT(hyper_probe_kvm(NULL, 200, &e), -ETIMEDOUT);
-	CHECK(now_ms() - t < 1500);
+	CHECK(now_ms() - t < 20000);
 	CHECK_STR(e.msg, "a guest on /dev/kvm said nothing for 200 ms");
 	unsetenv("CIRRUSFS_PATH");
 	snprintf(path, sizeof path, "%s/qemu-system-x86_64", dir);

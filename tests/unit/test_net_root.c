@@ -150,7 +150,7 @@ static const char *fetch_within(const char *ns, const char *address, int port, i
 
 static const char *fetch(const char *ns, const char *address, int port)
 {
-	return fetch_within(ns, address, port, 2000);
+	return fetch_within(ns, address, port, 10000);
 }
 
 /* ---- guests ---- */

@@ -102,7 +102,7 @@ static void a_program_that_does_not_end_is_killed(void)
 	double t = seconds();
 
 	CHECK_INT(sh("exec sleep 60", &(struct spawn){ .timeout_ms = 200 }, NULL), -ETIMEDOUT);
-	CHECK(seconds() - t < 5);
+	CHECK(seconds() - t < 30);
 	CHECK(strstr(e.msg, "sh") != NULL);
 }
 
@@ -111,16 +111,16 @@ static void a_program_that_closed_its_output_is_bounded_too(void)
 {
 	double t = seconds();
 
-	CHECK_INT(sh("exec sleep 20 >&- 2>&-", &(struct spawn){ .timeout_ms = 300 }, NULL), -ETIMEDOUT);
-	CHECK(seconds() - t < 5);
+	CHECK_INT(sh("exec sleep 60 >&- 2>&-", &(struct spawn){ .timeout_ms = 300 }, NULL), -ETIMEDOUT);
+	CHECK(seconds() - t < 30);
 }
 
 static void a_grandchild_that_holds_the_output_does_not_hang_us(void)
 {
 	double t = seconds();
 
-	sh("sleep 5 & exit 0", &(struct spawn){ .timeout_ms = 300 }, NULL);
-	CHECK(seconds() - t < 4);
+	sh("sleep 60 & exit 0", &(struct spawn){ .timeout_ms = 300 }, NULL);
+	CHECK(seconds() - t < 30);
 }
 
 static void too_much_output_is_an_error(void)
