@@ -138,6 +138,18 @@ check-cloud-init: all guest
 	@B=$(B) tests/guest/build-debian.sh
 	@VERBOSE=1 tests/run tests/guest/cloud-init.sh
 
+# A real Swift on loopback, by its own protocol and by S3, as the place of objects; its packages are 39 MB on disk, so it is no part of check.
+.PHONY: check-remote
+check-remote:
+	@$(ROOT)
+	@$(SUBMAKE) deps PACKAGES='$(PACKAGES) python3-swift memcached'
+	@$(SUBMAKE) $(PARALLEL) $(O)/remote
+	@REMOTE='$(abspath $(O))/remote' tests/run tests/objects/swift.sh
+
+$(O)/remote: tests/objects/remote.c $(O)/libcirrusfs.a
+	$(if $(V),,@echo "  LD   $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(O)/libcirrusfs.a $(LIBS)
+
 check-docs: all
 	@tests/run tests/docs.sh
 

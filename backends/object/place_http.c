@@ -473,12 +473,15 @@ void answer_words(const struct answer *a, char *ret, size_t size)
 		snprintf(ret, size, "%s%s%s", code, *message ? ": " : "", message);
 		return;
 	}
-	for (const char *s = a->text; *s && n + 1 < size; s++)	/* HTML: what is between the tags */
+	for (const char *s = a->text; *s && n + 1 < size; s++) {	/* HTML: what is between the tags */
+		bool blank = *s == '<' || isspace((unsigned char)*s);
+
 		if (*s == '<')
 			s += strcspn(s, ">") - (s[strcspn(s, ">")] == '\0');
-		else if (!isspace((unsigned char)*s) || (n && ret[n - 1] != ' '))
-			ret[n++] = isspace((unsigned char)*s) ? ' ' : *s;
-	ret[n] = '\0';
+		if (!blank || (n && ret[n - 1] != ' '))
+			ret[n++] = blank ? ' ' : *s;
+	}
+	ret[n -= n && ret[n - 1] == ' '] = '\0';
 }
 
 int answer_error(const struct answer *a, const char *what, const char *detail, struct err *e)
