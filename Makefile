@@ -18,7 +18,7 @@ Q := $(if $(V),,@)
 
 # For building; for running; for the tiny guest; for tests.
 PACKAGES = build-essential pkg-config libfuse3-dev libvirt-dev libsqlite3-dev libjansson-dev libssl-dev libcurl4-openssl-dev libnftables-dev \
-	libnl-3-dev libnl-route-3-dev libmicrohttpd-dev libarchive-dev libpng-dev libxxhash-dev libzstd-dev \
+	libnl-3-dev libnl-route-3-dev libmicrohttpd-dev libarchive-dev libpng-dev libxml2-dev libxxhash-dev libzstd-dev \
 	fuse3 libvirt-daemon libvirt-daemon-driver-qemu qemu-system-x86 qemu-utils dnsmasq-base nftables iproute2 util-linux \
 	procps psmisc passwd ca-certificates openssl \
 	busybox-static cpio dosfstools e2fsprogs fdisk mtools syslinux syslinux-common zstd \
@@ -26,7 +26,7 @@ PACKAGES = build-essential pkg-config libfuse3-dev libvirt-dev libsqlite3-dev li
 GUEST_USER = libvirt-qemu
 KERNEL = linux-image-cloud-amd64
 
-PKGS = fuse3 libvirt sqlite3 jansson libcrypto libcurl libnftables libnl-3.0 libnl-route-3.0 libmicrohttpd libarchive libpng libxxhash libzstd
+PKGS = fuse3 libvirt sqlite3 jansson libcrypto libcurl libnftables libnl-3.0 libnl-route-3.0 libmicrohttpd libarchive libpng libxml-2.0 libxxhash libzstd
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter -Wno-missing-field-initializers
 CFLAGS ?= -O2 -g
 ifdef SAN
@@ -137,6 +137,18 @@ check-guest: all guest
 check-cloud-init: all guest
 	@B=$(B) tests/guest/build-debian.sh
 	@VERBOSE=1 tests/run tests/guest/cloud-init.sh
+
+# A real Swift on loopback, by its own protocol and by S3, as the place of objects; its packages are 39 MB on disk, so it is no part of check.
+.PHONY: check-remote
+check-remote:
+	@$(ROOT)
+	@$(SUBMAKE) deps PACKAGES='$(PACKAGES) python3-swift memcached'
+	@$(SUBMAKE) $(PARALLEL) $(O)/remote
+	@REMOTE='$(abspath $(O))/remote' tests/run tests/objects/swift.sh
+
+$(O)/remote: tests/objects/remote.c $(O)/libcirrusfs.a
+	$(if $(V),,@echo "  LD   $@")
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(O)/libcirrusfs.a $(LIBS)
 
 check-docs: all
 	@tests/run tests/docs.sh

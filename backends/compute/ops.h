@@ -46,14 +46,8 @@ int hyper_domain_xml(const struct guest_spec *spec, bool simulated, char **ret, 
 /* screen.c: a portable pixmap (P6, netpbm's ppm(5)) as PNG.  EBADMSG: it is none. */
 int hyper_ppm_to_png(const char *ppm, size_t len, FILE *out, struct err *e);
 
-/* fault.c: puts a table before `*h` (which it owns from then on) that breaks the calls `rules` names.
- *
- *   rules = rule[,rule...]      rule = [URI@]OP:N:WHAT      OP = info alive start resume shutdown destroy state list screenshot vnc_port stats
- *   N     = which call of OP, from 1; * is every one
- *   WHAT  = EIO (any errno's name): fails with it, nothing done;  doneEIO: done, and fails all the same;
- *           hang500: waits 500 ms first; hang/FILE: waits first, while there is that file
- *   URI   = only for hosts whose URI begins so
- *
+/* fault.c: puts a table before `*h` (which it owns from then on) that breaks the calls `rules` names (../base/fault.h).
+ * OP = info alive start resume shutdown destroy state list screenshot vnc_port stats; WHOM = only for hosts whose URI begins so.
  * Counted per handle, from its open.  EINVAL: a rule that is none; *h stays as it was, as it does when no rule is
  * for `uri`. */
 int hyper_fault_wrap(struct hyper **h, const char *rules, const char *uri, struct err *e);

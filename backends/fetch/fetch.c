@@ -115,7 +115,7 @@ static void key_of(const char *url, char ret[33])
 static int begin(struct fetcher *f, const char *url, struct fetch **ret, struct err *e)
 {
 	AUTO(fetch_free) struct fetch *x = calloc(1, sizeof *x);
-	struct place p = { 0 };
+	struct origin p = { 0 };
 
 	if (!x || !(x->url = strdup(url))) {
 		if (x)
@@ -124,10 +124,10 @@ static int begin(struct fetcher *f, const char *url, struct fetch **ret, struct 
 	}
 	x->fd = -1;
 	x->total = -1;
-	if (place_of(&f->conf, url, &p, e) < 0)
+	if (origin_of(&f->conf, url, &p, e) < 0)
 		return -e->code;
 	x->local = p.local;
-	place_free(&p);
+	origin_free(&p);
 	fetch_name(url, x->name, sizeof x->name);
 	key_of(url, x->key);
 	x->due = fetch_now_ms();
@@ -221,11 +221,11 @@ int64_t fetch_have(struct fetcher *f, int64_t who)
 
 int fetch_check(const struct fetcher *f, const char *url, struct err *e)
 {
-	struct place p = { 0 };
+	struct origin p = { 0 };
 
-	if (place_of(&f->conf, url, &p, e) < 0)
+	if (origin_of(&f->conf, url, &p, e) < 0)
 		return -e->code;
-	place_free(&p);
+	origin_free(&p);
 	return 0;
 }
 
@@ -465,7 +465,7 @@ int fetcher_open(const struct fetch_conf *conf, struct fetcher **ret, struct err
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_condattr_t mono;
 
-	if (dirs_check(conf->dirs, e) < 0 || place_hosts_check(conf->hosts, e) < 0)
+	if (dirs_check(conf->dirs, e) < 0 || origin_hosts_check(conf->hosts, e) < 0)
 		return -e->code;
 	if (mkdir(conf->dir, 0700) < 0 && errno != EEXIST)
 		return err_set(e, errno, "make %s: %m", conf->dir);

@@ -90,13 +90,13 @@ static int copy_all(struct fetcher *f, struct fetch *x, int src, struct err *e)
 static void run(struct fetcher *f, struct fetch *x)
 {
 	AUTO(close) int src = -1;
-	struct place p = { 0 };
+	struct origin p = { 0 };
 	struct err e = { 0 };
-	int rc = place_of(&f->conf, x->url, &p, &e);
+	int rc = origin_of(&f->conf, x->url, &p, &e);
 
 	if (rc == 0)
-		rc = place_open(&f->conf, p.path, &src, &e);
-	place_free(&p);
+		rc = origin_open(&f->conf, p.path, &src, &e);
+	origin_free(&p);
 	if (rc == 0)
 		rc = copy_all(f, x, src, &e);
 	if (rc == 0)

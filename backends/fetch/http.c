@@ -137,7 +137,7 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sock
 {
 	struct transfer *t = arg;
 
-	if (!t->trusted && place_address(&t->f->conf, &a->addr, &t->refused) < 0)
+	if (!t->trusted && origin_address(&t->f->conf, &a->addr, &t->refused) < 0)
 		return CURL_SOCKET_BAD;
 	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
@@ -198,15 +198,15 @@ static int set_range(struct transfer *t, struct err *e)
 	return 0;
 }
 
-static int look_at_place(struct transfer *t, bool was_tls, struct err *e)
+static int look_at_origin(struct transfer *t, bool was_tls, struct err *e)
 {
-	struct place p = { 0 };
+	struct origin p = { 0 };
 
-	if (place_of(&t->f->conf, t->url, &p, e) < 0)
+	if (origin_of(&t->f->conf, t->url, &p, e) < 0)
 		return -e->code;
 	t->trusted = p.trusted;
 	bool good = !p.local && (p.tls || !was_tls);
-	place_free(&p);
+	origin_free(&p);
 	return good ? 0 : err_set(e, EPROTO, "it leads from https to %.20s", p.local ? "a file" : "http, where anybody may change it");
 }
 
@@ -336,7 +336,7 @@ static int follow(struct transfer *t, struct err *e)
 	free(t->url);
 	t->url = copy;
 	curl_multi_remove_handle(t->f->multi, t->easy);
-	if (look_at_place(t, tls, e) < 0)
+	if (look_at_origin(t, tls, e) < 0)
 		return err_prefix(e, "%s: a redirect is not followed", t->x->name);
 	return ask(t, e);
 }
@@ -389,7 +389,7 @@ static void begin(struct fetcher *f, struct fetch *x, struct transfer **list)
 	}
 	t->f = f;
 	t->x = x;
-	if (part_open(f, x, &e) < 0 || look_at_place(t, false, &e) < 0) {
+	if (part_open(f, x, &e) < 0 || look_at_origin(t, false, &e) < 0) {
 		fetch_fail(f, x, &e, false);
 		return;
 	}

@@ -12,20 +12,20 @@
 #define FETCH_URL_MAX 4096
 #define FETCH_NAME 200		/* bytes of a URL in a sentence */
 
-/* ---- where from (place.c) */
+/* ---- where from (origin.c) */
 
-struct place {		/* a URL that was looked at */
+struct origin {		/* a URL that was looked at */
 	bool local, tls;
 	bool trusted;	/* its host is named in `hosts`: whatever address it has */
 	char *path;	/* of a local file, decoded */
 };
-void place_free(struct place *p);
-int place_of(const struct fetch_conf *conf, const char *url, struct place *ret, struct err *e);
+void origin_free(struct origin *p);
+int origin_of(const struct fetch_conf *conf, const char *url, struct origin *ret, struct err *e);
 /* EACCES when an address must not be connected to. */
-int place_address(const struct fetch_conf *conf, const struct sockaddr *sa, struct err *e);
-int place_hosts_check(const char *hosts, struct err *e);
+int origin_address(const struct fetch_conf *conf, const struct sockaddr *sa, struct err *e);
+int origin_hosts_check(const char *hosts, struct err *e);
 /* Opens a local file below one of conf->dirs; links that lead out of it are not followed. */
-int place_open(const struct fetch_conf *conf, const char *path, int *ret, struct err *e);
+int origin_open(const struct fetch_conf *conf, const char *path, int *ret, struct err *e);
 
 /* ---- what is kept beside a part (note.c) */
 

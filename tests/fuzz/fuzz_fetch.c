@@ -20,14 +20,14 @@ static void one_url(const char *text)
 	const struct fetch_conf closed = { .dirs = "", .hosts = "" };
 	const struct fetch_conf open = { .dirs = "/srv/images:/a/", .hosts = "10.0.0.0/8 .example.org 2001:db8::/32 host", .avoid = "/srv/images/cloud" };
 	struct err e = { 0 };
-	struct place p = { 0 };
+	struct origin p = { 0 };
 	char name[64], *shown = NULL;
 
-	int rc = place_of(&closed, text, &p, &e);
+	int rc = origin_of(&closed, text, &p, &e);
 	check(rc == -e.code && (rc < 0 || !p.local));	/* no directory is allowed */
-	place_free(&p);
+	origin_free(&p);
 	e = (struct err){ 0 };
-	rc = place_of(&open, text, &p, &e);
+	rc = origin_of(&open, text, &p, &e);
 	check(rc == -e.code && (rc < 0 || p.local == (p.path != NULL)));
 	if (p.local)
 		check(strncmp(p.path, "/srv/images/", 12) == 0 || strncmp(p.path, "/a/", 3) == 0);
@@ -39,7 +39,7 @@ static void one_url(const char *text)
 		check(rc == 0 ? strcmp(shown, text) == 0 : rc == 1 && (!*shown || strstr(shown, ":***@")));
 		free(shown);
 	}
-	place_free(&p);
+	origin_free(&p);
 }
 
 static void one_range(const char *text)
@@ -68,13 +68,13 @@ static void one_list(const char *text)
 {
 	const struct fetch_conf conf = { .dirs = "", .hosts = text };
 	struct err e = { 0 };
-	struct place p = { 0 };
-	int rc = place_hosts_check(text, &e);
+	struct origin p = { 0 };
+	int rc = origin_hosts_check(text, &e);
 
 	check(rc == -e.code);
 	if (rc == 0)
-		place_of(&conf, "http://10.0.0.1/x", &p, &e);
-	place_free(&p);
+		origin_of(&conf, "http://10.0.0.1/x", &p, &e);
+	origin_free(&p);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

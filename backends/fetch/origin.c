@@ -14,10 +14,10 @@
 AUTO_FN(CURLU *, curl_url_cleanup);
 AUTO_FN(char *, curl_free);
 
-void place_free(struct place *p)
+void origin_free(struct origin *p)
 {
 	free(p->path);
-	*p = (struct place){ 0 };
+	*p = (struct origin){ 0 };
 }
 
 /* ---- addresses, all as 16 bytes: IPv4 is ::ffff:a.b.c.d */
@@ -114,7 +114,7 @@ static int address_check(const struct fetch_conf *conf, const unsigned char a[16
 	return (*conf->hosts ? address_listed(conf->hosts, a) : !is_own(a)) ? 0 : refuse(a, conf->hosts, e);
 }
 
-int place_address(const struct fetch_conf *conf, const struct sockaddr *sa, struct err *e)
+int origin_address(const struct fetch_conf *conf, const struct sockaddr *sa, struct err *e)
 {
 	unsigned char a[16] = { [10] = 0xff, 0xff };
 
@@ -136,7 +136,7 @@ static bool is_name(const char *text, size_t len)
 	return n >= len && len > 0 && strcspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") < len;
 }
 
-int place_hosts_check(const char *hosts, struct err *e)
+int origin_hosts_check(const char *hosts, struct err *e)
 {
 	unsigned char net[16];
 	unsigned bits;
@@ -177,7 +177,7 @@ static bool any_address_listed(const char *hosts)
 	return false;
 }
 
-static int host_check(const struct fetch_conf *conf, const char *host, struct place *p, struct err *e)
+static int host_check(const struct fetch_conf *conf, const char *host, struct origin *p, struct err *e)
 {
 	unsigned char a[16];
 	char bare[INET6_ADDRSTRLEN + 2];
@@ -238,7 +238,7 @@ static int local_check(const struct fetch_conf *conf, const char *path, struct e
 		err_set(e, EACCES, "%.150s is below none of the directories the administrator allows (import-dirs)", path);
 }
 
-int place_open(const struct fetch_conf *conf, const char *path, int *ret, struct err *e)
+int origin_open(const struct fetch_conf *conf, const char *path, int *ret, struct err *e)
 {
 	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
 	char dir[1024];
@@ -294,7 +294,7 @@ static char *piece(CURLU *u, CURLUPart what, unsigned flags)
 	return curl_url_get(u, what, &s, flags) == CURLUE_OK ? s : NULL;
 }
 
-static int local_place(const struct fetch_conf *conf, CURLU *u, struct place *p, struct err *e)
+static int local_origin(const struct fetch_conf *conf, CURLU *u, struct origin *p, struct err *e)
 {
 	AUTO(curl_free) char *path = piece(u, CURLUPART_PATH, CURLU_URLDECODE);
 	AUTO(curl_free) char *query = piece(u, CURLUPART_QUERY, 0);
@@ -308,10 +308,10 @@ static int local_place(const struct fetch_conf *conf, CURLU *u, struct place *p,
 	return p->path ? 0 : err_set(e, ENOMEM, "%m");
 }
 
-int place_of(const struct fetch_conf *conf, const char *url, struct place *ret, struct err *e)
+int origin_of(const struct fetch_conf *conf, const char *url, struct origin *ret, struct err *e)
 {
 	AUTO(curl_url_cleanup) CURLU *u = NULL;
-	struct place p = { 0 };
+	struct origin p = { 0 };
 
 	if (url_parse(url, &u, e) < 0)
 		return -e->code;
@@ -322,7 +322,7 @@ int place_of(const struct fetch_conf *conf, const char *url, struct place *ret, 
 	p.tls = scheme && strcmp(scheme, "https") == 0;
 	int rc = 0;
 	if (scheme && strcmp(scheme, "file") == 0)
-		rc = local_place(conf, u, &p, e);
+		rc = local_origin(conf, u, &p, e);
 	else if (!http && !p.tls)
 		rc = err_set(e, EINVAL, "'%.20s' is none of: http https file", scheme ? scheme : "");
 	else if (!host || !*host)
