@@ -79,9 +79,9 @@ mkdir "$DIR"
 sqlite3 "$DIR/db" 'PRAGMA journal_mode=WAL; CREATE TABLE t(i INTEGER PRIMARY KEY AUTOINCREMENT, x BLOB);' > /dev/null
 pc start
 fault=
-commits=0
+commits=0 have=0
 for ((r = 0; r < ROUNDS; r++)); do
-	told=$(sql FULL "$r" 2> /dev/null) told=${told:-0}
+	told=$(sql FULL "$r" 2> /dev/null) told=${told:-$have}	# killed before the first: as it was
 	seed=()
 	[ $((r % 3)) = 0 ] || seed=("$SEED$r")
 	lost=$(pc cut "${seed[@]}")
