@@ -295,7 +295,8 @@ def check(w, found):
     if not any(all(any(b <= p <= e for b, e in s) for s in spans.values()) for p in points):
         best = max(points, key=lambda p: sum(any(b <= p <= e for b, e in s) for s in spans.values()))
         odd = {n: s for n, s in spans.items() if not any(b <= best <= e for b, e in s)}
-        calls = [c for c in w.log if best - 6 <= c[0] <= max(e for s in odd.values() for _, e in s) + 4][:24]
+        near = sorted((best, max(e for s in odd.values() for _, e in s)))
+        calls = [c for c in w.log if near[0] - 4 <= c[0] <= near[1] + 4][:24]
         found.append(f'w{w.no}: not a state that was: most is as after call {best} of {w.calls} (durable: {w.durable}), but {odd}; calls: {calls}')
     if 'd/x' not in names and os.path.isdir(f'{w.dir}/d'):
         os.rmdir(f'{w.dir}/d')
@@ -403,7 +404,7 @@ try:
             models[w.no] = check(w, found)
         if fault and not found:
             findings.append(f'round {turn}: {fault} was not found')
-        elif fault:
+        elif opt.sabotage:
             if os.environ.get('KILL_VERBOSE'):
                 print(f'# {fault}: {found}')
             found = []
