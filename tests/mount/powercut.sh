@@ -99,6 +99,11 @@ pc cut > /dev/null
 have=$(sqlite3 "$DIR/db" 'SELECT seq FROM sqlite_sequence' 2>&1)
 if [ "$have" != "$told" ]; then report 0 "without syncs it does"; else report 1 "without syncs it does" "$told were answered, $have are there"; fi
 echo "# $commits commits, $ROUNDS cuts"
+# the checker of objects_kill.sh finds what it is to find
+mkdir "$WORK/objects"
+works "on a directory where nobody dies all is in order" python3 "$TOP/tests/mount/objects_kill.py" --dir "$WORK/objects" --plain --rounds 3 --seed "$SEED" --longest 500
+rm -rf "$WORK/objects"/*
+works "faults made there are found" python3 "$TOP/tests/mount/objects_kill.py" --dir "$WORK/objects" --plain --rounds 10 --seed "$SEED" --longest 500 --writers 3 --sabotage 1
 is "small writes are not slowed much" "$(rm -rf "$DIR" "$SHADOW"; mkdir "$DIR"; pc start; with python3 -c "
 import os, time
 f, t = os.open('$DIR/x', os.O_RDWR | os.O_CREAT), time.time()
