@@ -125,6 +125,7 @@ demo-down:
 
 export CIRRUSFS ?= $(abspath $(O))/cirrusfs
 export TINY ?= $(abspath $(B))/guest/tiny.qcow2
+export TOOLS ?= $(abspath $(O))/tests
 
 .PHONY: check check-build check-unit check-mount check-guest check-docs
 check:

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 ROUNDS=${ROUNDS:-6} SEED=${SEED:-$(date +%s)} LAG=${LAG:-0}
 export CIRRUSFS STORE CLOUD SEED TOP
-export DIR=$STORE/objects SHADOW=$WORK/shadow SO=${POWERCUT:-$TOP/build/tests/powercut.so}
+export DIR=$STORE/objects SHADOW=$WORK/shadow SO=${TOOLS:-$TOP/build/tests}/powercut.so
 cloud_up
 mkdir "$CLOUD/tenants/t" || exit 99
 pc='python3 "$TOP/tests/powercut.py"'

@@ -26,11 +26,11 @@ done < <(python3 "$TOP/tests/mount/objects_posix.py" "$OBJECTS" ${CONTAINER:+"$C
 if [ -z "${ONLY:-}" ]; then
 	mkdir "$OBJECTS/fsx"
 	for i in 1 2 3; do
-		works "$FSX random operations (SEED=$SEED, $i)" "$TOP/build/tests/fsx" -s "$SEED$i" -n "$FSX" -l $((i * 700000)) "$OBJECTS/fsx/f$i"
+		works "$FSX random operations (SEED=$SEED, $i)" "${TOOLS:-$TOP/build/tests}/fsx" -s "$SEED$i" -n "$FSX" -l $((i * 700000)) "$OBJECTS/fsx/f$i"
 	done
 	# several at once
 	pids=()
-	for i in 4 5 6 7; do "$TOP/build/tests/fsx" -s "$SEED$i" -n $((FSX / 2)) "$OBJECTS/fsx/f$i" > "$WORK/fsx.$i" 2>&1 & pids+=($!); done
+	for i in 4 5 6 7; do "${TOOLS:-$TOP/build/tests}/fsx" -s "$SEED$i" -n $((FSX / 2)) "$OBJECTS/fsx/f$i" > "$WORK/fsx.$i" 2>&1 & pids+=($!); done
 	status=0
 	for p in "${pids[@]}"; do wait "$p" || status=$?; done
 	if [ $status = 0 ]; then report 0 "four at once"; else report 1 "four at once (SEED=$SEED)" "$(tail -n 30 "$WORK"/fsx.[4-7])"; fi

@@ -1,7 +1,7 @@
 # The simulated power cut itself (tests/powercut.c): what was synced is there, what was not is gone or there by chance, and SQLite, which is
 # known to keep its promises, keeps them.  ROUNDS=200 cuts of SQLite, SEED= for the same again.
 . "$(dirname "$0")/lib.sh"
-SO=${POWERCUT:-$TOP/build/tests/powercut.so}
+SO=${TOOLS:-$TOP/build/tests}/powercut.so
 ROUNDS=${ROUNDS:-16} SEED=${SEED:-$(date +%s)}
 DIR=$WORK/dir SHADOW=$WORK/shadow
 mkdir "$DIR"
