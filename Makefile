@@ -69,6 +69,18 @@ $(O)/unit/%: tests/unit/%.c $(O)/libcirrusfs.a
 	$(if $(V),,@echo "  LD   $@")
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(O)/libcirrusfs.a $(LIBS)
 
+# What tests preload and run beside the program.
+TEST_TOOLS := $(O)/tests/powercut.so $(O)/tests/fsx
+$(O)/tests/%.so: tests/%.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LD   $@")
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g -fPIC -shared -pthread $(WARN) -o $@ $<
+
+$(O)/tests/%: tests/%.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LD   $@")
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g $(WARN) -o $@ $<
+
 # ---- what the machine must have.  Nothing is done, and apt is not asked, when all of it is there.
 .PHONY: deps
 deps:
@@ -113,6 +125,7 @@ demo-down:
 
 export CIRRUSFS ?= $(abspath $(O))/cirrusfs
 export TINY ?= $(abspath $(B))/guest/tiny.qcow2
+export TOOLS ?= $(abspath $(O))/tests
 
 .PHONY: check check-build check-unit check-mount check-guest check-docs
 check:
@@ -121,12 +134,12 @@ check:
 	@$(SUBMAKE) $(PARALLEL) check-build
 	@tests/run -j $(J) $(filter-out $(ALONE),$(UNIT)) tests/docs.sh $(MOUNT_TESTS) -- $(ALONE) $(GUEST_TESTS)
 
-check-build: all guest $(UNIT)
+check-build: all guest $(UNIT) $(TEST_TOOLS)
 
 check-unit: $(UNIT)
 	@tests/run -j $(J) $(UNIT)
 
-check-mount: all guest
+check-mount: all guest $(TEST_TOOLS)
 	@tests/run -j $(J) $(MOUNT_TESTS)
 
 check-guest: all guest
@@ -162,7 +175,7 @@ check-valgrind: all $(UNIT)
 
 # Mounted trees and garbage with the address and undefined-behaviour sanitizers; GARBAGE=2000 writes into every writable file.
 .PHONY: check-san
-check-san: all guest
+check-san: all guest $(TEST_TOOLS)
 	@$(SUBMAKE) SAN=1 $(PARALLEL) all
 	@GARBAGE=$(or $(GARBAGE),200) CIRRUSFS='$(abspath $(B))/san/cirrusfs' ASAN_OPTIONS=use_sigaltstack=0:detect_leaks=0 \
 		tests/run -j $(J) $(MOUNT_TESTS)

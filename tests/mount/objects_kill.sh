@@ -1,0 +1,43 @@
+# Objects: kill -9, and a power cut (tests/powercut.c), at random moments under eight programs that create, overwrite, rename and delete.
+# ROUNDS=1000 of each, SEED= for the same again, WAYS="kill power" one of them, LAG= calls a close may be late.
+# timeout 36000
+. "$(dirname "$0")/lib.sh"
+ROUNDS=${ROUNDS:-6} SEED=${SEED:-$(date +%s)} LAG=${LAG:-0}
+export CIRRUSFS STORE CLOUD SEED TOP
+export DIR=$STORE/objects SHADOW=$WORK/shadow SO=${TOOLS:-$TOP/build/tests}/powercut.so
+cloud_up
+mkdir "$CLOUD/tenants/t" || exit 99
+pc='python3 "$TOP/tests/powercut.py"'
+kill='pid=$(cut -d" " -f1 "$STORE/lock"); kill -9 $pid; while [ -e /proc/$pid/root/. ]; do sleep 0.01; done'
+gone='umount -l "$CLOUD"'
+# every other time what the crash left is looked at before it is mounted
+fsck='[ $((ROUND % 2)) = 0 ] || "$CIRRUSFS" fsck --data "$STORE"'
+for way in ${WAYS:-kill power}; do
+	mkdir "$CLOUD/tenants/t/containers/$way" || exit 99
+	if [ "$way" = kill ]; then
+		set -- --kill "$kill" --up "$gone; $fsck && \"\$CIRRUSFS\" mount \"\$STORE\" \"\$CLOUD\""
+	else
+		cloud_down
+		eval "$pc"' start "$DIR" "$SHADOW"'
+		export POWERCUT_DIR=$DIR POWERCUT_SHADOW=$SHADOW
+		up='LD_PRELOAD="$SO" "$CIRRUSFS" mount "$STORE" "$CLOUD"'
+		eval "$up" || exit 99
+		set -- --kill "$kill; if [ \$((ROUND % 3)) = 0 ]; then $pc cut \"\$DIR\" \"\$SHADOW\"; else $pc cut \"\$DIR\" \"\$SHADOW\" \$SEED\$ROUND; fi" \
+			--up "$gone; $fsck && $pc start \"\$DIR\" \"\$SHADOW\" && $up"
+	fi
+	begin=$(date +%s)
+	works "$ROUNDS times $way (SEED=$SEED): all is old or new, whole, in order, and what fsync answered is there" \
+		python3 "$TOP/tests/mount/objects_kill.py" --dir "$CLOUD/tenants/t/containers/$way/objects" --seed "$SEED" --rounds "$ROUNDS" --lag "$LAG" "$@"
+	printf '%s\n' "$out" | grep '^#'
+	echo "# $(($(date +%s) - begin)) s"
+	[ "$bad" = 0 ] || break
+done
+cloud_down
+works "fsck --data finds nothing" "$CIRRUSFS" fsck --data "$STORE"
+cloud_up
+rm -rf "$CLOUD"/tenants/t/containers/*/objects/*
+is "all of it goes" "$(find "$CLOUD"/tenants/t/containers/*/objects -mindepth 1)" ""
+works "and the containers" rmdir "$CLOUD"/tenants/t/containers/*
+cloud_down
+works "fsck --data finds nothing then" "$CIRRUSFS" fsck --data "$STORE"
+finish
