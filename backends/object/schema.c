@@ -13,7 +13,7 @@ const char *const index_migrations[] = {
 "CREATE INDEX chunk_hash ON chunk(h);\n"
 "CREATE INDEX chunk_dead ON chunk(id) WHERE refs = 0;\n"
 "CREATE TABLE fresh (id INTEGER PRIMARY KEY REFERENCES chunk(id), data BLOB NOT NULL);\n"	/* small ones, not yet in a pack */
-"CREATE TABLE pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, dead INTEGER NOT NULL DEFAULT 0, sealed INTEGER NOT NULL DEFAULT 0);\n"
+"CREATE TABLE pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, live INTEGER NOT NULL DEFAULT 0);\n"
 "CREATE TABLE node (\n"	/* of a manifest */
 "  id INTEGER PRIMARY KEY,\n"
 "  level INTEGER NOT NULL, span INTEGER NOT NULL CHECK (span > 0),\n"
