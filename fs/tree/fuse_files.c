@@ -483,7 +483,8 @@ static void open_flags(struct opened *o, const struct fopened *how, struct fuse_
 	fi->fh = (uintptr_t)o;
 	fi->direct_io = how->direct || o->n.by_id;
 	fi->keep_cache = how->keep && !fi->direct_io;
-	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+	/* one that also reads may be mapped: its flush is what writes the kernel's dirty pages */
+	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY || ((fi->flags & O_ACCMODE) == O_WRONLY && !o->f->flush);
 }
 
 void files_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
