@@ -156,7 +156,8 @@ static int engines_start(struct fetcher *f, bool local, struct err *e)
 
 static void describe(struct fetch *x, struct fetch_state *ret)
 {
-	*ret = (struct fetch_state){ .whole = x->status == FETCH_WHOLE, .have = x->have, .total = x->total, .tries = x->tries };
+	*ret = (struct fetch_state){ .whole = x->status == FETCH_WHOLE, .have = x->have, .total = x->total, .tries = x->tries,
+		.deadline_ms = x->deadline };
 	if (x->status == FETCH_WAITING)
 		snprintf(ret->trouble, sizeof ret->trouble, "%.127s", x->why.msg);
 }

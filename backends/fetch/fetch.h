@@ -33,6 +33,7 @@ struct fetch_state {
 	bool whole;
 	int64_t have, total;	/* bytes; total -1: not known */
 	unsigned tries;		/* connections so far */
+	int64_t deadline_ms;	/* when it is given up, CLOCK_MONOTONIC */
 	char trouble[128];	/* why the last one ended, while the next is waited for; "" */
 };
 

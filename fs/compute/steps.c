@@ -457,7 +457,8 @@ static int step_off(struct task *t, struct err *e)
 		if (waited / 5000000 != (waited - 800000) / 5000000)	/* a look may come late */
 			ask_to_shut_down(j.h, j.name);
 		task_waits(t, "the guest to power off");
-		t->patient = true;	/* stop-timeout ends it */
+		t->patient = true;
+		t->ends = t->step_began + (int64_t)j.cl->cfg.stop_timeout * 1000000;
 		t->again_ms = 500;
 		return 1;
 	}

@@ -199,6 +199,7 @@ int image_step_fetch(struct task *t, struct err *e)
 	else
 		task_waits(t, "%ld bytes", (long)st.have);
 	t->patient = true;	/* backends/fetch ends what stalls, and all after import-timeout */
+	t->ends = st.deadline_ms * 1000;
 	t->again_ms = 1000;
 	return 1;
 }

@@ -52,6 +52,14 @@ void req_end(struct req *r)
 	call_end(&r->c);
 }
 
+/* The object or collection a command on that file is about. */
+static struct node about(struct fs *fs, struct node n)
+{
+	enum node_type t = node_type(fs, n);
+
+	return (struct node){ .kind = n.kind, .row = n.row, .file = t == N_COLLECTION || t == N_COLL_FILE ? NF_COLLECTION : NF_OBJECT };
+}
+
 /* The sentence of a refusal is kept for the caller's session and for the object, before the caller can ask. */
 static void keep_refusal(struct req *r, struct node n, const char *name)
 {
@@ -74,16 +82,14 @@ static void keep_refusal(struct req *r, struct node n, const char *name)
 
 		snprintf(path + len, sizeof path - len, "%s%s", len ? "/" : "", name);
 	}
-	enum node_type t = node_type(r->fs, n);
-	struct node about = { .kind = n.kind, .row = n.row,
-		.file = t == N_COLLECTION || t == N_COLL_FILE ? NF_COLLECTION : NF_OBJECT };
+	struct node of = about(r->fs, n);
 	bool own = !r->reads && !node_files(r->fs, n);
 	if (!own)
-		about.kind = NK_SCRATCH;	/* of which nobody asks: an object's error is about its commands, not its files */
-	refusal(r->fs, &r->who, &c, about, path, &r->e);
+		of.kind = NK_SCRATCH;	/* of which nobody asks: an object's error is about its commands, not its files */
+	refusal(r->fs, &r->who, &c, of, path, &r->e);
 	log_debug("%s %s: %s", err_name(r->e.code), path, r->e.msg);
 	if (own)
-		change_note(r->fs, about);
+		change_note(r->fs, of);
 }
 
 void req_fail(struct req *r, struct node n, const char *name)
@@ -699,6 +705,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		return;
 	}
 	*w = (struct written){ req, (size_t)n };
+	if (refusal_clear(r.fs, about(r.fs, h->n)))	/* the last command did not fail */
+		change_note(r.fs, about(r.fs, h->n));
 	call_end(&r.c);
 	r.c = (struct call){ 0 };
 	notify_reply(r.fs, reply_written, w);

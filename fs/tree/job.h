@@ -20,6 +20,7 @@ struct job {
 	/* CLOCK_MONOTONIC microseconds, 0: not yet */
 	int64_t old;			/* its age when it was queued here */
 	int64_t queued, began, step_began, call_began;
+	int64_t ends;			/* when this step ends itself, which its verb's deadline does not; -1: nobody knows, 0: it is not patient */
 	int64_t step_at;		/* when this step began, microseconds since 1970 */
 	char waits[160];		/* what this step waits for */
 	char *log;			/* lines of the steps that ended */

@@ -465,7 +465,7 @@ static int begin(struct call *c, struct obj *o, const struct verb *v, const stru
 	memcpy(was, o->row.status, sizeof was);
 	if (v->begin)
 		rc = v->begin(c, o, a, e);
-	if (rc == 0 && *o->row.failed) {
+	if (rc == 0 && (*o->row.failed || !v->steps)) {	/* else its end clears what `error` says */
 		*o->row.failed = '\0';
 		rc = row_set_error(c->db, o->row.id, "", "", e);
 	}

@@ -241,16 +241,20 @@ int refusal_of(struct fs *fs, struct node n, int64_t *at, char *line, size_t siz
 	return found;
 }
 
-void refusal_clear(struct fs *fs, struct node n)
+bool refusal_clear(struct fs *fs, struct node n)
 {
 	struct sessions *ss = fs->sessions;
+	bool had = false;
 
 	n.by_id = false;
 	pthread_mutex_lock(&ss->lock);
 	for (size_t i = 0; i < REFUSED; i++)
-		if (ss->refused[i].at && node_same(ss->refused[i].n, n))
+		if (ss->refused[i].at && node_same(ss->refused[i].n, n)) {
 			ss->refused[i].at = 0;
+			had = true;
+		}
 	pthread_mutex_unlock(&ss->lock);
+	return had;
 }
 
 static struct node doc_owner(struct node n)

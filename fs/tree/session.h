@@ -18,7 +18,8 @@ void last_result_set(struct fs *fs, const struct who *w, const char *path);
 void last_result_show(struct fs *fs, const struct who *w, FILE *out);
 /* The refusal last remembered for that object (file 0) or collection: 1 and *at (microseconds), *line, or 0. */
 int refusal_of(struct fs *fs, struct node n, int64_t *at, char *line, size_t size);
-void refusal_clear(struct fs *fs, struct node n);
+/* It is forgotten: a later command went well.  False: there was none. */
+bool refusal_clear(struct fs *fs, struct node n);
 
 /* A document that does not parse makes the next verb fail too: set at the flush, taken by that verb or by a document that is good.
  * n: the document, its object or its collection. */

@@ -310,6 +310,7 @@ static void step_begins(struct job *j, size_t step)
 	j->step = step;
 	j->looks = 0;
 	j->step_began = mono_us();
+	j->ends = 0;
 	j->step_at = now_us();
 	*j->waits = '\0';
 }
@@ -475,6 +476,7 @@ static int run_step(struct fs *fs, struct job *j, struct task *t, struct err *e)
 
 	t->again_ms = 0;
 	t->patient = false;
+	t->ends = 0;
 	if (j->looks == 1)
 		boundary();
 	if (!s->run) {
@@ -569,6 +571,8 @@ static bool settle(struct fs *fs, struct job *j, int rc, struct task *t, struct 
 	}
 	if (rc == 1 && t->patient)
 		j->began = mono_us();
+	if (rc == 1)
+		j->ends = !t->patient ? 0 : t->ends ? t->ends : -1;
 	if (rc == 1 && j->verb && mono_us() > deadline(fs, j))
 		rc = too_late(fs, j, job_step_name(j), why);
 	if (rc == 1) {

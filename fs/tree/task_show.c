@@ -22,7 +22,7 @@ static struct job *find(struct fs *fs, int64_t object, int64_t id)
 struct state {		/* of a task, as it is told */
 	const char *word;
 	char step[32], waits[160];
-	int64_t age_s, left_s;	/* left -1: it has no end (a deletion) or did not begin */
+	int64_t age_s, left_s;	/* left -1: it has no end (a deletion, a wait for a person) or did not begin */
 	unsigned tries;
 };
 
@@ -38,6 +38,11 @@ static void unlock(struct fs *fs)
 		pthread_mutex_unlock(&fs->tasks->lock);
 }
 
+static int64_t positive_s(int64_t us)
+{
+	return us > 0 ? us / 1000000 : 0;
+}
+
 static void state_of(struct fs *fs, int64_t object, int64_t id, int64_t created, struct state *s)
 {
 	lock(fs);
@@ -48,10 +53,8 @@ static void state_of(struct fs *fs, int64_t object, int64_t id, int64_t created,
 		s->word = j->q.where == Q_RUNNING ? "running" : "waiting";
 		snprintf(s->step, sizeof s->step, "%s", job_step_name(j));
 		memcpy(s->waits, j->waits, sizeof s->waits);
-		if (j->verb)
-			s->left_s = j->began / 1000000 + job_seconds(fs, j) - mono_us() / 1000000;
-		if (s->left_s < -1)
-			s->left_s = 0;
+		if (j->verb && j->ends >= 0)
+			s->left_s = positive_s((j->ends ? j->ends : j->began + (int64_t)job_seconds(fs, j) * 1000000) - mono_us());
 		s->tries = j->tries;
 	}
 	if (j && j->q.where == Q_BLOCKED)

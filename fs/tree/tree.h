@@ -316,7 +316,8 @@ struct task {
 	char request[REQUEST_LEN];
 	int64_t created;	/* microseconds since 1970 */
 	unsigned again_ms;	/* a step that returns 1 may set it; else 200 */
-	bool patient;		/* a step that returns 1 waits for a person: no deadline */
+	bool patient;		/* a step that returns 1 is not ended by its verb's deadline: it waits for a person, or ends itself */
+	int64_t ends;		/* when that is, as below; 0: nobody knows */
 	int64_t step_began;	/* when this step was first called, CLOCK_MONOTONIC microseconds */
 	char detail[256];	/* goes into history at the end */
 	struct job *job;

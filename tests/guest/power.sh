@@ -78,7 +78,11 @@ works "and it answers" answers b
 # those who do not listen
 begin=$(ms)
 works "a guest made deaf" [ "$(asks b cgi-bin/deaf)" = deaf ]
+while sleep 0.2; do cat servers/b/task; done > "$WORK/tasks" 2> /dev/null &
+watcher=$!
 is "is stopped all the same" "$(do_ b stop)" SHUTOFF
+kill $watcher
+is "what is left is of stop-timeout" "$(sed -n 's/^stop .* left=\([0-9]*\)s .*waits for the guest to power off$/\1/p' "$WORK/tasks" | sort -n | tail -n 1 | grep -cx "[0-3]")" 1
 note "stop of a deaf guest: $(($(ms) - begin)) ms"
 like "by force, after stop-timeout" "$(last b)" "*Z stop ok *duration=[3-9].* *force*"
 do_ b start > /dev/null

@@ -93,4 +93,18 @@ like "... says which" "$(python3 -c 'with open("servers/ctl", "w") as f: f.write
 fails "tee" sh -c 'echo explode | tee ctl > "$0"' "$WORK/out"
 fails "dd" sh -c 'echo explode | dd of=ctl 2> "$0"' "$WORK/out"
 fails "cp" sh -c 'echo explode > "$0/in"; cp "$0/in" ctl' "$WORK"
+
+# error is what the last command said
+refused "a refusal of a host" "EINVAL *" put 'enable x=1' "$CLOUD/hosts/sim/ctl"
+like "... stands in its error" "$(cat "$CLOUD/hosts/sim/error")" "* EINVAL req-* enable: *"
+put enable "$CLOUD/hosts/sim/ctl"
+is "... until a command that has no task goes well" "$(cat "$CLOUD/hosts/sim/error")" ""
+refused "a refused start" "EBUSY *" put start servers/s/ctl
+put stop servers/s/ctl
+is "... nor does it outlive one that has" "$(cat servers/s/wait servers/s/error)" SHUTOFF
+put start servers/s/ctl
+cat servers/s/wait > "$WORK/out"
+refused "a refusal of a collection" "EINVAL *" put explode networks/ctl
+put 'create lan9 cidr=10.9.0.0/24' networks/ctl
+is "... nor a collection's the next command there" "$(cat networks/error)" ""
 finish

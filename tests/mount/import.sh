@@ -73,6 +73,8 @@ is "meanwhile it is importing" "$(cat slow/status)" importing
 until_true 60 sh -c '[ "$(cat slow/progress)" -gt 20 ]'
 works "progress and received grow" sh -c '[ "$(cat slow/progress)" -gt 20 ] && [ "$(cat slow/progress)" -lt 100 ] && [ "$(cat slow/received)" -gt 600000 ]'
 like "its task says how far it is" "$(cat slow/task)" "import fetch * of 3145728 bytes*"
+left=$(sed 's/.* left=\([0-9]*\)s.*/\1/' slow/task)
+works "and that import-timeout will end it, not task-timeout ($left s)" [ "$left" -gt 80000 ]
 like "its data cannot be read yet" "$(cat slow/data 2>&1)" "*busy*"
 refused "nor written" "EBUSY*" cp "$WORK/served/a.raw" slow/data
 refused "no server begins as it" "EBUSY*image 'slow' is importing*" put 'create s flavor=m1.tiny image=slow host=sim' ../servers/ctl
