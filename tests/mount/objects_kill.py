@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 DEAD = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED)
@@ -68,11 +69,13 @@ def read(path):
 
 
 def dead():
-    """What was under way when the server died may say EIO."""
-    try:
-        os.stat(opt.dir)
-    except OSError as e:
-        return e.errno in DEAD
+    """What was under way when the server died may say EIO.  statvfs is never answered from the kernel's cache."""
+    for _ in range(20):
+        try:
+            os.statvfs(opt.dir)
+        except OSError as e:
+            return e.errno in DEAD
+        time.sleep(0.05)
     return False
 
 
@@ -283,11 +286,12 @@ def check(w, found):
             if now in may and end >= begin:
                 fits.append((begin, end))
         if not fits:
-            found.append(f'w{w.no}/{name} is none of its versions: {explain(data)}; the newest are {[(k, sorted(m), y) for k, m, y in h[-3:]]}, durable up to call {w.durable}')
+            found.append(f'w{w.no}/{name} is none of its versions: {explain(data)}; the newest are {[(k, sorted(m), y) for k, m, y in h[-3:]]}, durable up to call {w.durable}; '
+                         f'the last calls: {w.log[-10:]}')
             continue
         if all(end < w.durable for _, end in fits):
             found.append(f'w{w.no}/{name} is older than what fsync answered at call {w.durable}: it is as from call {fits[-1][0]} to {fits[-1][1]}, '
-                         f'{[(k, sorted(m), y) for k, m, y in h[-3:]]}')
+                         f'{[(k, sorted(m), y) for k, m, y in h[-3:]]}; the last calls: {w.log[-10:]}')
             continue
         spans[name] = [(max(b, w.durable), e) for b, e in fits if e >= w.durable]
     # one moment that fits all of them
@@ -366,8 +370,7 @@ def sabotage(rnd, made):
     return f'{kind} w{w.no}/{name}'
 
 
-state = f'/tmp/objects_kill.{os.getpid()}'
-os.makedirs(state)
+state = tempfile.mkdtemp(prefix='objects_kill.')
 findings, models, calls, synced = [], [{} for _ in range(opt.writers)], 0, 0
 rnd = random.Random(opt.seed)
 turn = -1

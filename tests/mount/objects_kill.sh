@@ -37,7 +37,7 @@ works "fsck --data finds nothing" "$CIRRUSFS" fsck --data "$STORE"
 cloud_up
 rm -rf "$CLOUD"/tenants/t/containers/*/objects/*
 is "all of it goes" "$(find "$CLOUD"/tenants/t/containers/*/objects -mindepth 1)" ""
-works "and the containers" rmdir "$CLOUD"/tenants/t/containers/*
+works "and the containers" sh -c 'rmdir $(find "$0" -mindepth 1 -maxdepth 1 -type d)' "$CLOUD/tenants/t/containers"
 cloud_down
 works "fsck --data finds nothing then" "$CIRRUSFS" fsck --data "$STORE"
 finish
