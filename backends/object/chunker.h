@@ -9,7 +9,7 @@
 struct chunker {
 	uint32_t min, avg, max;		/* bytes; avg a power of two, min < avg < max */
 	uint64_t gear[256];		/* of the store's seed */
-	uint64_t mask_small, mask_large;	/* before and after avg */
+	uint64_t mask_small, mask_large;	/* before and after a place near avg, such that the mean is avg */
 };
 void chunker_init(struct chunker *c, uint32_t min, uint32_t avg, uint32_t max, uint64_t seed);
 /* The length of the first chunk of those bytes, 1..max.  What it answers is final when it is less than len, or len >= max; else (no boundary
