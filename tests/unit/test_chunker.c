@@ -120,7 +120,7 @@ static void the_same_seed_cuts_the_same_and_another_elsewhere(void)
 static void the_places_never_change(void)
 {
 	AUTO(free) unsigned char *p = noise(LEN, 5);
-	static const size_t was[] = { 8795, 10842, 7973, 6889, 12998, 12759, 2936, 11807 };
+	static const size_t was[] = { 3410, 5837, 5747, 4643, 12846, 15014, 12759, 2936 };
 
 	for (size_t i = 0, at = 0; i < sizeof was / sizeof *was; i++) {
 		size_t n = chunker_cut(&c, p + at, LEN - at);
