@@ -84,7 +84,7 @@ static bool make_due(struct bodies *bs, struct body *b)
 {
 	if (!b->dirty || b->removed || b->due)
 		return false;
-	b->due = true;
+	b->due = b->owed = true;
 	b->due_next = bs->due;
 	bs->due = b;
 	bs->n_due++;
@@ -188,6 +188,10 @@ bool body_removed(struct objects *os, int64_t id)
 		b->removed = true;
 		stays = true;	/* whoever uses it puts it, and then its row goes */
 	}
+	if (b && b->told) {	/* what it was growing by counts no more */
+		space_pending(os, b->space, -b->told);
+		b->told = 0;
+	}
 	pthread_mutex_unlock(&bs->lock);
 	return stays;
 }
@@ -199,7 +203,7 @@ void body_renamed(struct objects *os, int64_t id)
 	pthread_mutex_lock(&bs->lock);
 	struct body *b = bs->n ? find(bs, id) : NULL;
 	if (b && !b->renamed && (b->dirty || b->cuts)) {
-		b->renamed = true;
+		b->renamed = b->owed = true;
 		b->renamed_next = bs->renamed;
 		bs->renamed = b;
 		b->refs++;
@@ -217,6 +221,8 @@ bool bodies_renamed(struct objects *os)
 
 /* ---- cuts */
 
+static int cut_locked(struct body *b, bool soon, struct err *e);
+
 static int etag_now(struct body *b, char ret[33])
 {
 	unsigned char sum[16];
@@ -231,6 +237,11 @@ static int etag_now(struct body *b, char ret[33])
 	return 1;
 }
 
+int body_settle(struct body *b, struct err *e)
+{
+	return b->owed && b->dirty && !b->removed ? cut_locked(b, false, e) : 0;
+}
+
 static int cut_locked(struct body *b, bool soon, struct err *e)
 {
 	struct objects *os = b->os;
@@ -239,8 +250,10 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 
 	while (b->working)
 		pthread_cond_wait(&b->changed, &b->lock);
-	if (!b->dirty)
+	if (!b->dirty) {
+		b->owed = false;
 		return 0;
+	}
 	etag_now(b, etag);
 	if (body_load(b, e) < 0 || body_flush(b, true, soon && b->runs.bytes <= 4 * FRESH_MAX, e) < 0)
 		return -e->code;
@@ -274,7 +287,7 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 	b->root = c->saved.root;
 	b->uncut = false;
 	b->cuts++;
-	b->dirty = false;
+	b->dirty = b->owed = false;
 	pthread_mutex_lock(&os->bodies->lock);
 	b->refs++;	/* the cut's */
 	pthread_mutex_unlock(&os->bodies->lock);
@@ -309,6 +322,15 @@ static struct body *take_due(struct bodies *bs, bool renamed)
 	return b;
 }
 
+/* Unless its next writer has done it already: what that one writes is not to be cut now. */
+static int cut_owed(struct body *b, bool soon, struct err *e)
+{
+	pthread_mutex_lock(&b->lock);
+	int rc = b->owed ? cut_locked(b, soon, e) : 0;
+	pthread_mutex_unlock(&b->lock);
+	return rc;
+}
+
 static void cut_list(struct objects *os, bool renamed, bool soon)
 {
 	struct body *failed = NULL, *b;
@@ -316,7 +338,7 @@ static void cut_list(struct objects *os, bool renamed, bool soon)
 	while ((b = take_due(os->bodies, renamed))) {
 		struct err e = { 0 };
 
-		if (!b->removed && body_cut(b, soon, &e) < 0) {
+		if (!b->removed && cut_owed(b, soon, &e) < 0) {
 			log_warn("objects: object %ld cannot be stored: %s", (long)b->id, e.msg);
 			b->due_next = failed;	/* tried again with the next commit */
 			failed = b;

@@ -13,6 +13,7 @@ struct body {
 	unsigned opens;		/* handles; the same */
 	bool removed;		/* its name is gone; the same */
 	bool due, renamed;	/* stands in those lists; the same */
+	_Atomic bool owed;	/* a close or a renaming left its content to be cut as it was then */
 	struct body *due_next, *renamed_next;
 	_Atomic uint64_t size;
 	_Atomic int64_t mtime;
@@ -50,6 +51,8 @@ void body_work(struct body *b);				/* a worker does that soon */
 /* A version of it is queued for the next commit.  Takes the lock. */
 int body_cut(struct body *b, bool durable_soon, struct err *e);
 void body_dirty(struct body *b);
+/* The lock is held, and it is going to be changed: what its last close or its renaming left to be cut is cut as it is now. */
+int body_settle(struct body *b, struct err *e);
 
 struct bodies {
 	pthread_mutex_t lock;

@@ -41,6 +41,11 @@ int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e)
 /* The pack that is appended to now: not to be compacted. */
 int64_t packs_current(struct packs *p);
 int packs_remove(struct packs *p, int64_t pack, struct err *e);
+/* It is full: the next record begins another one. */
+void packs_seal(struct packs *p);
+/* Into packs/lost+found, where it is kept; how many are there. */
+int packs_lose(struct packs *p, int64_t pack, struct err *e);
+int64_t packs_lost(struct packs *p);
 /* fn for every pack file. */
 int packs_each(struct packs *p, int (*fn)(void *arg, int64_t pack, int64_t size), void *arg, struct err *e);
 /* fn for every record whose head is sound, in order; data: its stored bytes.  What is between sound records is skipped. */
@@ -141,6 +146,7 @@ struct objects {
 	pthread_mutex_t lock;	/* the index's */
 	pthread_cond_t gate_open;
 	bool tx, changed, marked;
+	bool new_index;		/* it was made just now */
 	bool gate;		/* a commit must end before names change again */
 	uint64_t lost;		/* transactions that SQLite ended by itself */
 	int64_t next_id, id_limit;

@@ -80,10 +80,11 @@ static int all_ids(struct objects *os, const char *sql, struct ref_list *ret, st
 static int gather(struct look *k, struct err *e)
 {
 	struct ref_list nodes = { 0 };
-	int rc = names_roots(k->os, 0, 0, add_root, k, e);
+	int rc;
 
 	if (!index_enter(k->os, e))
 		return -e->code;
+	rc = names_roots(k->os, 0, 0, add_root, k, e);
 	if (rc == 0)
 		rc = all_ids(k->os, "SELECT id FROM node ORDER BY id", &nodes, e);
 	for (size_t i = 0; rc == 0 && i < nodes.n; i++) {
@@ -395,6 +396,16 @@ static int look_in_space(void *arg, const struct space *s)
 	return name_walk(l->k->os, s->id, look_at, l, l->k->e);
 }
 
+/* Packs of which the index knew nothing when it was empty: it was lost, or another one was put in its place. */
+static void check_lost(struct look *k)
+{
+	int64_t n = packs_lost(k->os->packs);
+
+	if (n)
+		fault(k, "objects/index.db", NULL, "the index was lost: %" PRId64 " packs in objects/packs/lost+found hold chunks that nothing refers to; put a copy of index.db "
+		      "back, and them into objects/packs", n);
+}
+
 static int sqlite_sound(struct look *k, struct err *e)
 {
 	int rc;
@@ -418,6 +429,8 @@ int64_t objects_check(struct objects *os, bool data, bool repair, objects_fault_
 
 	if (rc == 0)
 		rc = sqlite_sound(&k, e);
+	if (rc == 0)
+		check_lost(&k);
 	if (rc == 0 && (names = names_check(os, repair, fn, arg, e)) < 0)
 		rc = (int)names;
 	if (rc == 0)
@@ -509,8 +522,12 @@ int space_stored(struct objects *os, int64_t space, int64_t tenant, struct store
 {
 	struct walk w = { .e = e };
 	int64_t stored = 0;
-	int rc = names_roots(os, space, tenant, walk_root, &w, e);
+	int rc;
 
+	if (!index_enter(os, e))
+		return -e->code;
+	rc = names_roots(os, space, tenant, walk_root, &w, e);
+	index_end(os, false);
 	for (int level = 2; rc == 0 && level >= 0; level--) {
 		if (!index_enter(os, e)) {
 			rc = -e->code;

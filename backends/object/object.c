@@ -97,7 +97,7 @@ static int grow(struct body *b, uint64_t size, struct err *e)
 {
 	int64_t more = (int64_t)size - (int64_t)b->size;
 
-	if (more <= 0)
+	if (more <= 0 || b->removed)
 		return 0;
 	if (!index_enter(b->os, e))
 		return -e->code;
@@ -252,7 +252,7 @@ static int write_locked(struct body *b, const char *buf, size_t size, uint64_t o
 
 	if (end > SIZE_LIMIT)
 		return err_set(e, EFBIG, "an object has at most 8 EiB");
-	if (grow(b, end, e) < 0 || index_room(b->os, e) < 0)
+	if (body_settle(b, e) < 0 || grow(b, end, e) < 0 || index_room(b->os, e) < 0)
 		return -e->code;
 	while (size) {
 		size_t n = size < RUN_MAX ? size : RUN_MAX;
@@ -323,6 +323,8 @@ static int truncate_locked(struct body *b, int64_t size, struct err *e)
 		return err_set(e, size < 0 ? EINVAL : EFBIG, "an object has at most 8 EiB");
 	if ((uint64_t)size == b->size)
 		return 0;
+	if (body_settle(b, e) < 0)
+		return -e->code;
 	while (b->working)
 		pthread_cond_wait(&b->changed, &b->lock);
 	if ((uint64_t)size > b->size) {
@@ -430,7 +432,7 @@ static int64_t copy_locked(struct body *in, uint64_t from, struct body *out, uin
 	struct extent v[256];
 	uint64_t done = 0;
 
-	if (grow(out, to + len, e) < 0 || index_room(out->os, e) < 0)
+	if (body_settle(out, e) < 0 || grow(out, to + len, e) < 0 || index_room(out->os, e) < 0)
 		return -e->code;
 	while (done < len) {
 		size_t n, leaves = out->m.n_leaves;
@@ -568,7 +570,9 @@ int object_allocate(struct object *o, int mode, int64_t off, int64_t len, struct
 	if (off < 0 || len <= 0 || len > SIZE_LIMIT - off)
 		return err_set(e, EFBIG, "an object has at most 8 EiB");
 	pthread_mutex_lock(&b->lock);
-	rc = zero ? body_flush(b, true, false, e) : 0;
+	rc = body_settle(b, e);
+	if (rc == 0 && zero)
+		rc = body_flush(b, true, false, e);
 	if (rc == 0 && !(mode & FALLOC_FL_KEEP_SIZE))
 		rc = grow(b, (uint64_t)(off + len), e);
 	if (rc == 0 && zero)

@@ -386,6 +386,38 @@ int packs_remove(struct packs *p, int64_t pack, struct err *e)
 	return unlinkat(p->dir, name, 0) < 0 && errno != ENOENT ? err_set(e, errno, "remove pack '%s': %m", name) : 0;
 }
 
+void packs_seal(struct packs *p)
+{
+	pthread_mutex_lock(&p->lock);
+	if (p->current)
+		pack_full(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+int packs_lose(struct packs *p, int64_t pack, struct err *e)
+{
+	char name[40], to[60];
+
+	pack_name(pack, name);
+	snprintf(to, sizeof to, "lost+found/%s", name);
+	if (mkdirat(p->dir, "lost+found", 0700) < 0 && errno != EEXIST)
+		return err_set(e, errno, "make '%s/lost+found': %m", p->path);
+	return renameat(p->dir, name, p->dir, to) < 0 ? err_set(e, errno, "move pack '%s': %m", name) : 0;
+}
+
+int64_t packs_lost(struct packs *p)
+{
+	AUTO(free) char *path = NULL;
+	int64_t n = 0;
+
+	if (asprintf(&path, "%s/lost+found", p->path) < 0)
+		return 0;
+	AUTO(closedir) DIR *d = opendir(path);
+	for (struct dirent *de; d && (de = readdir(d)); )
+		n += pack_number(de->d_name) > 0;
+	return n;
+}
+
 static bool head_sound(const struct head *h)
 {
 	return h->magic == MAGIC && h->len && h->len <= CHUNK_MAX && h->stored && h->stored <= h->len && h->id > 0 &&

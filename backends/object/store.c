@@ -33,7 +33,11 @@ static int settings(struct objects *os, struct err *e)
 
 	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
 		return err_set(e, EIO, "no random bytes: %m");
-	if (meta_get(os, "next", 16, &os->next_id, e) < 0 || meta_get(os, "seed", seed >> 1, &seed, e) < 0 ||
+	struct stmt s = stmt_prepare(os->db, "SELECT 1 FROM meta WHERE name = 'next'");
+	int known = stmt_step(&s, e);
+	stmt_done(&s);
+	os->new_index = known == 0;
+	if (known < 0 || meta_get(os, "next", 16, &os->next_id, e) < 0 || meta_get(os, "seed", seed >> 1, &seed, e) < 0 ||
 	    meta_get(os, "chunk-min", CHUNK_MIN, &min, e) < 0 || meta_get(os, "chunk-avg", CHUNK_AVG, &avg, e) < 0 ||
 	    meta_get(os, "chunk-max", CHUNK_MAX, &max, e) < 0)
 		return -e->code;
@@ -63,13 +67,10 @@ static int stray(void *arg, int64_t pack, int64_t size)
 	int rc = stmt_run(&s, a->e);
 	stmt_done(&s);
 	if (rc == 0 && db_changes(a->os->db) == 0) {
-		struct stmt n = stmt_prepare(a->os->db, "SELECT 1 FROM chunk LIMIT 1");
-
-		/* an index that is empty while there are packs was lost: fsck --repair reads them */
-		rc = stmt_step(&n, a->e);
-		stmt_done(&n);
-		if (rc > 0)
-			rc = packs_remove(a->os->packs, pack, a->e);
+		/* an index that is new while there are packs took the place of one that was lost */
+		rc = a->os->new_index ? packs_lose(a->os->packs, pack, a->e) : packs_remove(a->os->packs, pack, a->e);
+		if (rc == 0 && a->os->new_index)
+			log_error("objects: the index knows nothing of pack %ld, which is kept in packs/lost+found: was index.db lost?", (long)pack);
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -121,6 +122,8 @@ void objects_close(struct objects *os)
 {
 	struct err e;
 
+	if (!os)
+		return;
 	sweep_stop(os);
 	etags_stop(os);
 	if (os->bodies)

@@ -337,6 +337,12 @@ static int compact_some(struct objects *os, struct err *e)
 {
 	static __thread int64_t skip;	/* a damaged one is not looked at again and again */
 	int64_t current = packs_current(os->packs);
+
+	/* one that is appended to and mostly dead gives its room back, too */
+	if (current && query1(os, "SELECT size > 4194304 AND live * 4 < size FROM pack WHERE id = $1", current)) {
+		packs_seal(os->packs);
+		current = 0;
+	}
 	int64_t pack = query1(os, "SELECT coalesce(min(id), 0) FROM pack WHERE live * 2 < size AND id <> $1", current);
 
 	if (!pack || pack == skip)
@@ -368,7 +374,8 @@ static void look(struct objects *os, int64_t *fresh_at, int64_t *packs_at, int64
 	} else if (!fresh) {
 		*fresh_at = now;
 	}
-	if (rc >= 0 && now - *packs_at > PACK_LOOK_MS) {
+	struct err full;
+	if (rc >= 0 && now - *packs_at > (index_room(os, &full) < 0 ? LOOK_MS : PACK_LOOK_MS)) {
 		while (!os->sweep->stop && (rc = compact_some(os, &e)) > 0)
 			;
 		*packs_at = now;
