@@ -562,6 +562,8 @@ static int put_new(struct objects *os, struct put *v, size_t n, bool soon, struc
 		fresh &= rec[i].w.stored <= FRESH_MAX && !of[i]->heal;
 	if (!fresh)
 		rc = packs_append(os->packs, rec, k, e);
+	for (size_t i = 0; i < k; i++)
+		atomic_fetch_sub(&os->room, record_size(rec[i].w.stored));
 	for (size_t i = 0; rc == 0 && i < k; i++) {
 		struct pending *p = calloc(1, sizeof *p);
 

@@ -13,7 +13,7 @@
 #define CHUNK_MAX 262144
 #define FRESH_MAX 32768		/* chunks up to this are kept in the index until they are packed, when somebody waits for them to be durable */
 #define DIRTY_MAX (24u << 20)	/* written and not yet in chunks, all objects together: beyond it writers wait */
-#define LOW_ROOM (24 << 20)	/* bytes of the disk that are left for removing things */
+#define LOW_ROOM (24 << 20)	/* bytes of the disk that are left for removing things, of a small disk a sixteenth */
 
 struct where {			/* a stored chunk */
 	int64_t id, h, h2;
@@ -46,6 +46,7 @@ void packs_seal(struct packs *p);
 /* Into packs/lost+found, where it is kept; how many are there. */
 int packs_lose(struct packs *p, int64_t pack, struct err *e);
 int64_t packs_lost(struct packs *p);
+int packs_lost_away(struct packs *p, struct err *e);
 /* fn for every pack file. */
 int packs_each(struct packs *p, int (*fn)(void *arg, int64_t pack, int64_t size), void *arg, struct err *e);
 /* fn for every record whose head is sound, in order; data: its stored bytes.  What is between sound records is skipped. */
@@ -160,7 +161,7 @@ struct objects {
 	struct commits *commits;
 	struct etags *etags;
 	struct sweep *sweep;
-	_Atomic int64_t room, room_at;	/* free bytes of the disk, and when that was asked (ms) */
+	_Atomic int64_t room, room_at;	/* free bytes of the disk beyond those, less what was written since that was asked, and when it was (ms) */
 	objects_gone_fn *gone;
 	void *gone_arg;
 };

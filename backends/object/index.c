@@ -125,11 +125,13 @@ int index_room(struct objects *os, struct err *e)
 	int64_t now = mono_ms();
 	struct statvfs st;
 
-	if (now - os->room_at > ROOM_MS && statvfs(os->dir, &st) == 0) {
-		os->room = (int64_t)(st.f_bavail * st.f_frsize);
+	if ((os->room <= 0 || now - os->room_at > ROOM_MS) && statvfs(os->dir, &st) == 0) {
+		int64_t keep = (int64_t)(st.f_blocks * st.f_frsize / 16);
+
+		os->room = (int64_t)(st.f_bavail * st.f_frsize) - (keep < LOW_ROOM ? keep : LOW_ROOM);
 		os->room_at = now;
 	}
-	return os->room >= LOW_ROOM ? 0 : err_set(e, ENOSPC, "the disk that holds the store is full");
+	return os->room > 0 ? 0 : err_set(e, ENOSPC, "the disk that holds the store is full");
 }
 
 int index_sync(struct objects *os, struct err *e)

@@ -400,9 +400,10 @@ static int look_in_space(void *arg, const struct space *s)
 static void check_lost(struct look *k)
 {
 	int64_t n = packs_lost(k->os->packs);
+	struct err e;
 
 	if (n)
-		fault(k, "objects/index.db", NULL, "the index was lost: %" PRId64 " packs in objects/packs/lost+found hold chunks that nothing refers to; put a copy of index.db "
+		fault(k, "objects/index.db", k->repair && packs_lost_away(k->os->packs, &e) == 0 ? "its packs are kept in lost+found" : NULL, "the index was lost: %" PRId64 " packs in objects/packs/lost+found hold chunks that nothing refers to; put a copy of index.db "
 		      "back, and them into objects/packs", n);
 }
 

@@ -252,7 +252,7 @@ static int write_locked(struct body *b, const char *buf, size_t size, uint64_t o
 
 	if (end > SIZE_LIMIT)
 		return err_set(e, EFBIG, "an object has at most 8 EiB");
-	if (body_settle(b, e) < 0 || grow(b, end, e) < 0 || index_room(b->os, e) < 0)
+	if (body_settle(b, e) < 0 || index_room(b->os, e) < 0 || grow(b, end, e) < 0)
 		return -e->code;
 	while (size) {
 		size_t n = size < RUN_MAX ? size : RUN_MAX;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "../base/log.h"
 
@@ -403,6 +404,22 @@ int packs_lose(struct packs *p, int64_t pack, struct err *e)
 	if (mkdirat(p->dir, "lost+found", 0700) < 0 && errno != EEXIST)
 		return err_set(e, errno, "make '%s/lost+found': %m", p->path);
 	return renameat(p->dir, name, p->dir, to) < 0 ? err_set(e, errno, "move pack '%s': %m", name) : 0;
+}
+
+int packs_lost_away(struct packs *p, struct err *e)
+{
+	AUTO(free) char *from = NULL, *to = NULL;
+
+	/* beside what else of the store was found and is nobody's */
+	if (asprintf(&from, "%s/lost+found", p->path) < 0 || asprintf(&to, "%s/../../lost+found", p->path) < 0)
+		return err_set(e, ENOMEM, "%m");
+	if (mkdir(to, 0700) < 0 && errno != EEXIST)
+		return err_set(e, errno, "make '%s': %m", to);
+	free(to);
+	to = NULL;
+	if (asprintf(&to, "%s/../../lost+found/packs-%ld", p->path, (long)time(NULL)) < 0)
+		return err_set(e, ENOMEM, "%m");
+	return rename(from, to) < 0 ? err_set(e, errno, "move '%s': %m", from) : 0;
 }
 
 int64_t packs_lost(struct packs *p)

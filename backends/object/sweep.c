@@ -343,7 +343,10 @@ static int compact_some(struct objects *os, struct err *e)
 		packs_seal(os->packs);
 		current = 0;
 	}
-	int64_t pack = query1(os, "SELECT coalesce(min(id), 0) FROM pack WHERE live * 2 < size AND id <> $1", current);
+	/* what is half dead is worth it; on a full disk every tenth is */
+	bool low = index_room(os, e) < 0;
+	int64_t pack = query1(os, low ? "SELECT coalesce(min(id), 0) FROM pack WHERE live * 10 < size * 9 AND id <> $1" :
+			      "SELECT coalesce(min(id), 0) FROM pack WHERE live * 2 < size AND id <> $1", current);
 
 	if (!pack || pack == skip)
 		return 0;
@@ -351,7 +354,7 @@ static int compact_some(struct objects *os, struct err *e)
 		compact(os, pack, e) : 0;
 	if (rc == 0)
 		rc = pack_gone(os, pack, e);
-	if (rc < 0)
+	if (rc == -EBADMSG)
 		skip = pack;
 	return rc < 0 ? rc : 1;
 }
