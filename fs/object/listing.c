@@ -68,7 +68,8 @@ int container_show_listing(struct call *c, const struct obj *o, FILE *out, struc
 {
 	struct lister l = { .os = objects_of(c->fs, e), .out = out, .json = strcmp(c->file->name, "listing.json") == 0 };
 
-	if (!l.os)
+	/* what was closed is cut first, so that its MD5 is known where it is made at once */
+	if (!l.os || objects_sync(l.os, e) < 0)
 		return -e->code;
 	fputs(l.json ? "[" : "name\tbytes\thash\tcontent_type\tlast_modified\n", out);
 	int rc = name_walk(l.os, o->row.id, put_object, &l, e);

@@ -1,8 +1,8 @@
 # Objects: kill -9, and a power cut (tests/powercut.c), at random moments under eight programs that create, overwrite, rename and delete.
-# ROUNDS=1000 of each, SEED= for the same again, WAYS="kill power" one of them, LAG= calls a close may be late.
+# ROUNDS=1000 of each, SEED= for the same again, WAYS="kill power" one of them, LAG= calls a close may be late: the kernel sends the release that cuts a content when it likes.
 # timeout 36000
 . "$(dirname "$0")/lib.sh"
-ROUNDS=${ROUNDS:-6} SEED=${SEED:-$(date +%s)} LAG=${LAG:-0}
+ROUNDS=${ROUNDS:-6} SEED=${SEED:-$(date +%s)} LAG=${LAG:-16}
 export CIRRUSFS STORE CLOUD SEED TOP
 export DIR=$STORE/objects SHADOW=$WORK/shadow SO=${TOOLS:-$TOP/build/tests}/powercut.so
 cloud_up
