@@ -37,6 +37,7 @@ struct cached {
 };
 
 struct chunks {
+	pthread_rwlock_t storing;	/* held for reading from the append to a pack until it is pending */
 	pthread_mutex_t lock;
 	struct pending *by_id[TABLE], *by_hash[TABLE], *first, **last;
 	size_t n_pending;
@@ -53,6 +54,7 @@ int chunks_open(struct objects *os, struct err *e)
 	if (!os->chunks)
 		return err_set(e, ENOMEM, "%m");
 	pthread_mutex_init(&os->chunks->lock, NULL);
+	pthread_rwlock_init(&os->chunks->storing, NULL);
 	os->chunks->last = &os->chunks->first;
 	return 0;
 }
@@ -583,6 +585,21 @@ static int put_new(struct objects *os, struct put *v, size_t n, bool soon, struc
 	return rc;
 }
 
+bool chunks_pending_in(struct objects *os, int64_t pack)
+{
+	struct chunks *cs = os->chunks;
+	bool any = false;
+
+	/* those who are between the pack and the list have passed */
+	pthread_rwlock_wrlock(&cs->storing);
+	pthread_rwlock_unlock(&cs->storing);
+	pthread_mutex_lock(&cs->lock);
+	for (const struct pending *p = cs->first; p && !any; p = p->next)
+		any = p->w.pack == pack;
+	pthread_mutex_unlock(&cs->lock);
+	return any;
+}
+
 static int put_all(struct objects *os, struct pins **pins, struct put *v, size_t n, bool compress, bool soon, struct err *e)
 {
 	struct puts a = { os, v, compress };
@@ -617,7 +634,9 @@ static int put_all(struct objects *os, struct pins **pins, struct put *v, size_t
 	if (rc < 0)
 		return rc;
 	crew_run(put_compress, &a, n);
+	pthread_rwlock_rdlock(&os->chunks->storing);
 	rc = put_new(os, v, n, soon, e);
+	pthread_rwlock_unlock(&os->chunks->storing);
 	for (size_t i = 0; i < n; i++)
 		if (v[i].zero)
 			v[i].piece->id = 0;

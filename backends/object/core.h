@@ -93,6 +93,8 @@ int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto
 void chunks_recorded(struct objects *os, bool committed);
 /* Its place in the index changed, or it is gone. */
 void chunks_moved(struct objects *os, int64_t id);
+/* Are there chunks in that pack, which is full, of which the index does not know yet? */
+bool chunks_pending_in(struct objects *os, int64_t pack);
 int chunks_open(struct objects *os, struct err *e);
 void chunks_close(struct objects *os);
 extern uint64_t chunks_hash_mask;	/* tests make chunks collide with it; ~0 */

@@ -348,7 +348,7 @@ static int compact_some(struct objects *os, struct err *e)
 	int64_t pack = query1(os, low ? "SELECT coalesce(min(id), 0) FROM pack WHERE live * 10 < size * 9 AND id <> $1" :
 			      "SELECT coalesce(min(id), 0) FROM pack WHERE live * 2 < size AND id <> $1", current);
 
-	if (!pack || pack == skip)
+	if (!pack || pack == skip || chunks_pending_in(os, pack))
 		return 0;
 	int rc = query1(os, "SELECT live FROM pack WHERE id = $1", pack) > 0 || query1(os, "SELECT count(*) FROM chunk WHERE pack = $1", pack) > 0 ?
 		compact(os, pack, e) : 0;
