@@ -150,6 +150,7 @@ void body_overlay(struct objects *os, struct entry *n)
 	struct body *b = bs->n ? find(bs, n->id) : NULL;
 	if (b && (b->dirty || b->cuts)) {
 		n->size = b->size;
+		n->used = b->used < b->size ? b->used : b->size;
 		n->mtime = b->mtime;
 		n->ctime = n->mtime > n->ctime ? n->mtime : n->ctime;
 	}
@@ -282,6 +283,7 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 	}
 	c->id = b->id;
 	c->size = b->size;
+	c->used = b->m.used;
 	c->mtime = b->mtime;
 	memcpy(c->etag, etag, sizeof etag);
 	b->root = c->saved.root;

@@ -15,7 +15,7 @@ struct body {
 	bool due, renamed;	/* stands in those lists; the same */
 	_Atomic bool owed;	/* a close or a renaming left its content to be cut as it was then */
 	struct body *due_next, *renamed_next;
-	_Atomic uint64_t size;
+	_Atomic uint64_t size, used;
 	_Atomic int64_t mtime;
 	_Atomic bool dirty;	/* differs from its last cut */
 	_Atomic unsigned cuts;	/* on their way into the index */

@@ -768,7 +768,9 @@ int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto
 			continue;
 		pthread_mutex_lock(&cs->lock);
 		const struct pending *q = pending_by_id(cs, refs->v[i]);
-		bool counted = q && q->in_tx && !q->moved;
+		while (q && (q->w.id != refs->v[i] || q->moved))	/* one that is healed before it has a row is there twice */
+			q = q->by_id;
+		bool counted = q && q->in_tx;
 		pthread_mutex_unlock(&cs->lock);
 		if (counted)
 			continue;

@@ -105,7 +105,7 @@ void crew_run(void (*fn)(void *arg, size_t i), void *arg, size_t n);
 struct cut {			/* a version that is to be recorded */
 	struct cut *next;
 	int64_t id;		/* the object's */
-	uint64_t size, mark;	/* mark: of chunks */
+	uint64_t size, used, mark;	/* mark: of chunks */
 	int64_t mtime;
 	struct saved saved;
 	struct pins *pins;	/* until it is recorded */

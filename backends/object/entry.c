@@ -84,7 +84,7 @@ void entry_read(struct stmt *s, struct entry *ret)
 		.type = (enum entry_type)stmt_col_int(s, 3), .mode = (mode_t)stmt_col_int(s, 4),
 		.uid = (uid_t)stmt_col_int(s, 5), .gid = (gid_t)stmt_col_int(s, 6), .size = (uint64_t)stmt_col_int(s, 7),
 		.mtime = stmt_col_int(s, 8), .ctime = stmt_col_int(s, 9), .root = stmt_col_int(s, 10),
-		.uncut = stmt_col_int(s, 11), .attrs = stmt_col_int(s, 12), .delete_at = stmt_col_int(s, 13),
+		.uncut = stmt_col_int(s, 11), .attrs = stmt_col_int(s, 12), .delete_at = stmt_col_int(s, 13), .used = (uint64_t)stmt_col_int(s, 16),
 	};
 	snprintf(ret->name, sizeof ret->name, "%s", stmt_col_text(s, 14));
 }

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* ---- how nodes are written: LEB128 numbers.  A leaf: for each extent chunk, off, len.  Others: for each child id, span. */
+/* ---- how nodes are written: LEB128 numbers.  A leaf: for each extent chunk, off, len.  Others: for each child id, span, used. */
 
 static size_t put(unsigned char *to, uint64_t v)
 {
@@ -73,19 +73,19 @@ int node_children(const void *data, size_t len, struct child **ret, size_t *n, s
 {
 	const unsigned char *p = data, *end = p + len;
 	AUTO(free) struct child *v = NULL;
-	size_t cap = 0, used = 0;
-	uint64_t id, span, sum = 0;
+	size_t cap = 0, n_used = 0;
+	uint64_t id, span, used, sum = 0;
 
 	while (p < end) {
-		if (!get(&p, end, &id) || !get(&p, end, &span) || !id || id > INT64_MAX || !span || span > INT64_MAX - sum)
+		if (!get(&p, end, &id) || !get(&p, end, &span) || !get(&p, end, &used) || used > span || !id || id > INT64_MAX || !span || span > INT64_MAX - sum)
 			return err_set(e, EBADMSG, "a node of a manifest is damaged");
-		if (grow(&v, &cap, used + 1, sizeof *v, e) < 0)
+		if (grow(&v, &cap, n_used + 1, sizeof *v, e) < 0)
 			return -e->code;
-		v[used++] = (struct child){ (int64_t)id, span };
+		v[n_used++] = (struct child){ (int64_t)id, span, used };
 		sum += span;
 	}
 	*ret = steal_ptr(&v);
-	*n = used;
+	*n = n_used;
 	return 0;
 }
 
@@ -147,6 +147,7 @@ static int add_group(struct manifest *m, struct group group, struct err *e)
 		return -e->code;
 	m->groups[m->n_groups++] = group;
 	m->span += group.span;
+	m->used += group.used;
 	return 0;
 }
 
@@ -163,9 +164,21 @@ static int load_group(struct objects *os, struct manifest *m, int64_t id, struct
 		rc = err_set(e, EBADMSG, "node %ld of a manifest stands at the wrong place", (long)id);
 	if (rc == 0)
 		rc = node_children(data, len, &child, &n, e);
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = add_leaf(m, (struct leaf){ .id = child[i].id, .span = child[i].span }, e);
-	return rc < 0 ? rc : add_group(m, (struct group){ .id = id, .span = span, .n = (uint32_t)n }, e);
+	struct group g = { .id = id, .span = span, .n = (uint32_t)n };
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		g.used += child[i].used;
+		rc = add_leaf(m, (struct leaf){ .id = child[i].id, .span = child[i].span, .used = child[i].used }, e);
+	}
+	return rc < 0 ? rc : add_group(m, g, e);
+}
+
+static uint64_t in_chunks(const struct extent *ext, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += ext[i].chunk ? ext[i].len : 0;
+	return sum;
 }
 
 int manifest_load(struct objects *os, int64_t root, uint64_t size, struct manifest *ret, struct err *e)
@@ -179,9 +192,9 @@ int manifest_load(struct objects *os, int64_t root, uint64_t size, struct manife
 		if (!ext)
 			return err_set(e, ENOMEM, "%m");
 		*ext = (struct extent){ root, 0, size };
-		rc = add_leaf(&m, (struct leaf){ .span = size, .n = 1, .ext = ext }, e);
+		rc = add_leaf(&m, (struct leaf){ .span = size, .used = size, .n = 1, .ext = ext }, e);
 		if (rc == 0)
-			rc = add_group(&m, (struct group){ .span = size, .n = 1 }, e);
+			rc = add_group(&m, (struct group){ .span = size, .used = size, .n = 1 }, e);
 	} else if (root < 0) {
 		AUTO(stmt_done) struct stmt s = stmt_prepare(index_db(os), NODE_SQL);
 		AUTO(free) struct child *child = NULL;
@@ -198,9 +211,15 @@ int manifest_load(struct objects *os, int64_t root, uint64_t size, struct manife
 		} else if (rc == 0 && level == 1) {
 			rc = load_group(os, &m, -root, e);
 		} else if (rc == 0) {
-			rc = add_leaf(&m, (struct leaf){ .id = -root, .span = span }, e);
+			struct leaf one = { .id = -root, .span = span };
+
+			rc = node_extents(data, len, &one.ext, &n, e);
+			one.n = (uint32_t)n;
+			one.used = in_chunks(one.ext, n);
 			if (rc == 0)
-				rc = add_group(&m, (struct group){ .span = span, .n = 1 }, e);
+				rc = add_leaf(&m, one, e);
+			if (rc == 0)
+				rc = add_group(&m, (struct group){ .span = span, .used = one.used, .n = 1 }, e);
 		}
 	}
 	if (rc < 0) {
@@ -363,6 +382,7 @@ static int replace_leaves(struct manifest *m, size_t first, size_t count, const 
 		memcpy(fresh[i].ext, l->v + i * each, k * sizeof *fresh[i].ext);
 		for (size_t x = 0; x < k; x++)
 			fresh[i].span += fresh[i].ext[x].len;
+		fresh[i].used = in_chunks(fresh[i].ext, k);
 	}
 	if (rc == 0 && !m->n_groups)
 		rc = add_group(m, (struct group){ 0 }, e);
@@ -380,6 +400,8 @@ static int replace_leaves(struct manifest *m, size_t first, size_t count, const 
 		while (!here)
 			here = m->groups[++h].n;
 		m->groups[h].span -= m->leaves[i].span;
+		m->groups[h].used -= m->leaves[i].used;
+		m->used -= m->leaves[i].used;
 		m->groups[h].n--;
 		m->groups[h].id = 0;
 		m->span -= m->leaves[i].span;
@@ -392,6 +414,8 @@ static int replace_leaves(struct manifest *m, size_t first, size_t count, const 
 	/* ... and the new ones come into the first's */
 	for (size_t i = 0; i < n; i++) {
 		m->groups[g].span += fresh[i].span;
+		m->groups[g].used += fresh[i].used;
+		m->used += fresh[i].used;
 		m->groups[g].n++;
 		m->span += fresh[i].span;
 	}
@@ -421,10 +445,11 @@ static int divide_groups(struct manifest *m, struct err *e)
 		struct group rest = { .n = m->groups[g].n - keep };
 
 		for (uint32_t i = 0; i < rest.n; i++)
-			rest.span += m->leaves[leaf + keep + i].span;
+			rest.span += m->leaves[leaf + keep + i].span, rest.used += m->leaves[leaf + keep + i].used;
 		memmove(m->groups + g + 2, m->groups + g + 1, (m->n_groups - g - 1) * sizeof *m->groups);
 		m->groups[g].n = keep;
 		m->groups[g].span -= rest.span;
+		m->groups[g].used -= rest.used;
 		m->groups[g].id = 0;
 		m->groups[g + 1] = rest;
 		m->n_groups++;
@@ -505,7 +530,7 @@ int64_t manifest_share(struct manifest *m, const struct manifest *src, uint64_t 
 	if (begin != off)
 		return 0;
 	for (; i < src->n_leaves && src->leaves[i].id && done + src->leaves[i].span <= len; done += src->leaves[i++].span) {
-		if (add_leaf(m, (struct leaf){ .id = src->leaves[i].id, .span = src->leaves[i].span }, e) < 0)
+		if (add_leaf(m, (struct leaf){ .id = src->leaves[i].id, .span = src->leaves[i].span, .used = src->leaves[i].used }, e) < 0)
 			return -e->code;
 		if (!m->n_groups && add_group(m, (struct group){ 0 }, e) < 0)
 			return -e->code;
@@ -513,7 +538,9 @@ int64_t manifest_share(struct manifest *m, const struct manifest *src, uint64_t 
 		g->n++;
 		g->id = 0;
 		g->span += src->leaves[i].span;
+		g->used += src->leaves[i].used;
 		m->span += src->leaves[i].span;
+		m->used += src->leaves[i].used;
 	}
 	return divide_groups(m, e) < 0 ? -e->code : (int64_t)done;
 }
@@ -598,7 +625,7 @@ static int save_leaf(struct objects *os, struct leaf *l, struct saved *s, struct
 static int save_children(struct objects *os, int level, uint64_t span, size_t n, const struct leaf *leaves, const struct group *groups,
 			 int64_t *id, struct saved *s, struct err *e)
 {
-	unsigned char *data = malloc(n * 20 + 1);
+	unsigned char *data = malloc(n * 30 + 1);
 	size_t len = 0;
 	int rc = 0;
 
@@ -607,6 +634,7 @@ static int save_children(struct objects *os, int level, uint64_t span, size_t n,
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		len += put(data + len, (uint64_t)(leaves ? leaves[i].id : groups[i].id));
 		len += put(data + len, leaves ? leaves[i].span : groups[i].span);
+		len += put(data + len, leaves ? leaves[i].used : groups[i].used);
 		rc = refs_add(&s->refs, -(leaves ? leaves[i].id : groups[i].id), e);
 	}
 	if (rc < 0) {

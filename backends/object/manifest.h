@@ -22,13 +22,13 @@ struct extent {
 
 struct leaf {
 	int64_t id;		/* 0: not in the index */
-	uint64_t span;
+	uint64_t span, used;	/* used: of it, what is no hole */
 	uint32_t n;
 	struct extent *ext;	/* NULL: not read yet */
 };
 struct group {
 	int64_t id;		/* 0: it changed */
-	uint64_t span;
+	uint64_t span, used;
 	uint32_t n;		/* of the manifest's leaves, in order */
 };
 struct manifest {
@@ -36,6 +36,7 @@ struct manifest {
 	struct group *groups;
 	size_t n_leaves, n_groups, cap_leaves, cap_groups;
 	uint64_t span;		/* bytes that extents say something of; what is beyond is zeros */
+	uint64_t used;		/* ... that are in chunks */
 };
 
 /* What a cut has to put into the index, and what changes in references.  Owned by its maker. */
@@ -84,7 +85,7 @@ int manifest_save(struct objects *os, struct manifest *m, uint64_t size, struct 
 int node_extents(const void *data, size_t len, struct extent **ret, size_t *n, struct err *e);	/* level 0; EBADMSG */
 struct child {
 	int64_t id;
-	uint64_t span;
+	uint64_t span, used;
 };
 int node_children(const void *data, size_t len, struct child **ret, size_t *n, struct err *e);	/* levels 1, 2 */
 /* fn for everything a root refers to, one step down: chunks as they are, nodes as minus their number. */

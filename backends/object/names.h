@@ -47,7 +47,7 @@ int64_t now_ns(void);
 /* ---- rows
  * In queries `parent>0` is what the index entry_name is limited to, and the + of `parent=+$1` keeps SQLite from comparing a bound value with
  * the condition of another such index (parent = 0 ...): it would prepare the statement anew at every binding. */
-#define ENTRY_COLS "id,parent,space,type,mode,uid,gid,size,mtime,ctime,root,uncut,attrs,delete_at,name,key"
+#define ENTRY_COLS "id,parent,space,type,mode,uid,gid,size,mtime,ctime,root,uncut,attrs,delete_at,name,key,used"
 enum { COL_KEY = 15 };
 void entry_read(struct stmt *s, struct entry *ret);
 static inline bool entry_expired(const struct entry *n, int64_t now)

@@ -53,6 +53,7 @@ int body_know(struct body *b, struct err *e)
 	b->space = n.space;
 	b->root = n.root;
 	b->size = n.size;
+	b->used = n.used;
 	b->mtime = n.mtime;
 	b->uncut = n.uncut;
 	b->compress = space_get(b->os, n.space, &s, &(struct err){ 0 }) < 0 || s.compression;
@@ -88,6 +89,7 @@ int body_want(struct body *b, uint64_t off, uint64_t len, struct err *e)
 void body_dirty(struct body *b)
 {
 	b->dirty = true;
+	b->used = b->m.used + b->runs.bytes;
 	b->writes++;
 	b->mtime = now_us() * 1000;
 }

@@ -68,7 +68,7 @@ struct entry {
 	mode_t mode;		/* the lower 12 bits */
 	uid_t uid;
 	gid_t gid;
-	uint64_t size;		/* as openers see it */
+	uint64_t size, used;	/* as openers see it; used: without holes */
 	int64_t mtime, ctime;	/* nanoseconds since 1970 */
 	int64_t root;		/* the content of its last cut (manifest.h); of none else than names.c and object.c interest */
 	bool uncut, attrs;	/* attrs: it has extended attributes */

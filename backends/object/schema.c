@@ -35,7 +35,7 @@ const char *const index_migrations[] = {
 "  type INTEGER NOT NULL CHECK (type BETWEEN 1 AND 3),\n"
 "  mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,\n"
 "  mtime INTEGER NOT NULL, ctime INTEGER NOT NULL,\n"
-"  size INTEGER NOT NULL DEFAULT 0, root INTEGER NOT NULL DEFAULT 0,\n"
+"  size INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0, root INTEGER NOT NULL DEFAULT 0,\n"
 "  uncut INTEGER NOT NULL DEFAULT 0, attrs INTEGER NOT NULL DEFAULT 0,\n"
 "  delete_at INTEGER, etag TEXT, target TEXT);\n"
 "CREATE UNIQUE INDEX entry_name ON entry(parent, key) WHERE parent > 0;\n"

@@ -48,23 +48,24 @@ int version_marker(struct objects *os, struct db *db, int64_t space, const char 
 
 /* ---- a cut */
 
-static int cut_row(struct objects *os, struct db *db, const struct entry *n, uint64_t size, int64_t mtime, int64_t root, const char *etag,
-		   struct err *e)
+static int cut_row(struct objects *os, struct db *db, const struct entry *n, uint64_t size, uint64_t used, int64_t mtime, int64_t root,
+		   const char *etag, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "UPDATE entry SET size=$2,mtime=$3,ctime=$4,root=$5,uncut=0,etag=$6 WHERE id=$1");
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "UPDATE entry SET size=$2,mtime=$3,ctime=$4,root=$5,uncut=0,etag=$6,used=$7 WHERE id=$1");
 	const int64_t v[] = { n->id, (int64_t)size, mtime, now_ns(), root };
 
 	for (int i = 0; i < (int)ARRAY_LEN(v); i++)
 		stmt_int(&s, i + 1, v[i]);
 	if (etag)
 		stmt_text(&s, 6, etag);
+	stmt_int(&s, 7, (int64_t)used);
 	int rc = names_step(os, &s, e);
 	if (rc == 0 && n->parent)
 		space_count(os, n->space, (int64_t)size - (int64_t)n->size, 0);
 	return rc;
 }
 
-int name_cut(struct objects *os, int64_t id, uint64_t size, int64_t mtime, int64_t root, const char *etag, struct err *e)
+int name_cut(struct objects *os, int64_t id, uint64_t size, uint64_t used, int64_t mtime, int64_t root, const char *etag, struct err *e)
 {
 	struct db *db = index_db(os);
 	struct entry n;
@@ -83,7 +84,7 @@ int name_cut(struct objects *os, int64_t id, uint64_t size, int64_t mtime, int64
 		kept = true;
 	}
 	if (rc == 0)
-		rc = cut_row(os, db, &n, size, mtime, root, etag, e);
+		rc = cut_row(os, db, &n, size, used, mtime, root, etag, e);
 	return rc == 0 && n.root && !kept ? content_drop(os, n.root, e) : rc;
 }
 
