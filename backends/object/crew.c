@@ -15,10 +15,10 @@ static struct {
 } crew = { .once = PTHREAD_ONCE_INIT, .busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .begin = PTHREAD_COND_INITIALIZER,
 	.end = PTHREAD_COND_INITIALIZER };
 
-static void work(void)
+static void work(void (*fn)(void *arg, size_t i), void *arg, size_t n)
 {
-	for (size_t i; (i = atomic_fetch_add(&crew.next, 1)) < crew.n; )
-		crew.fn(crew.arg, i);
+	for (size_t i; (i = atomic_fetch_add(&crew.next, 1)) < n; )
+		fn(arg, i);
 }
 
 static void *helper(void *unused)
@@ -33,8 +33,11 @@ static void *helper(void *unused)
 		}
 		seen = crew.turn;
 		crew.at_work++;
+		void (*fn)(void *arg, size_t i) = crew.fn;
+		void *arg = crew.arg;
+		size_t n = crew.n;
 		pthread_mutex_unlock(&crew.lock);
-		work();
+		work(fn, arg, n);
 		pthread_mutex_lock(&crew.lock);
 		if (!--crew.at_work)
 			pthread_cond_signal(&crew.end);
@@ -71,7 +74,7 @@ void crew_run(void (*fn)(void *arg, size_t i), void *arg, size_t n)
 	crew.turn++;
 	pthread_cond_broadcast(&crew.begin);
 	pthread_mutex_unlock(&crew.lock);
-	work();
+	work(fn, arg, n);
 	pthread_mutex_lock(&crew.lock);
 	crew.fn = NULL;		/* who wakes late finds nothing */
 	while (crew.at_work)
