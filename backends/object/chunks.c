@@ -76,55 +76,11 @@ void chunks_close(struct objects *os)
 	os->chunks = NULL;
 }
 
-/* ---- pins */
-
-int pin(struct objects *os, struct pins **p, int64_t what, struct err *e)
-{
-	if (!*p) {
-		*p = calloc(1, sizeof **p);
-		if (!*p)
-			return err_set(e, ENOMEM, "%m");
-		(*p)->next = os->pins;
-		if (os->pins)
-			os->pins->prev = *p;
-		os->pins = *p;
-	}
-	return refs_add(&(*p)->refs, what, e);
-}
-
-void pins_drop(struct objects *os, struct pins **pp)
-{
-	struct pins *p = *pp;
-
-	*pp = NULL;
-	if (!p)
-		return;
-	if (p->next)
-		p->next->prev = p->prev;
-	if (p->prev)
-		p->prev->next = p->next;
-	else
-		os->pins = p->next;
-	free(p->refs.v);
-	free(p);
-}
-
 int refs_compare(const void *a, const void *b)
 {
 	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
 
 	return x < y ? -1 : x > y;
-}
-
-int pins_all(struct objects *os, struct ref_list *ret, struct err *e)
-{
-	for (const struct pins *p = os->pins; p; p = p->next)
-		for (size_t i = 0; i < p->refs.n; i++)
-			if (refs_add(ret, p->refs.v[i], e) < 0)
-				return -e->code;
-	if (ret->n)
-		qsort(ret->v, ret->n, sizeof *ret->v, refs_compare);
-	return 0;
 }
 
 /* ---- where they are */

@@ -60,14 +60,13 @@ static inline int64_t record_size(uint32_t stored)
 /* ---- chunks (chunks.c) */
 struct chunks;
 struct pins {			/* chunks, and nodes as minus their numbers, that somebody uses and no row may refer to yet.  Guarded by the index's lock. */
-	struct pins *prev, *next;
 	struct ref_list refs;
 };
 /* The index is begun.  *p NULL: made. */
 int pin(struct objects *os, struct pins **p, int64_t what, struct err *e);
 void pins_drop(struct objects *os, struct pins **p);
-/* All that is pinned, sorted; the caller's. */
-int pins_all(struct objects *os, struct ref_list *ret, struct err *e);
+bool is_pinned(const struct objects *os, int64_t what);
+void pins_free(struct objects *os);
 int refs_compare(const void *a, const void *b);
 
 struct piece {			/* of data that is being stored */
@@ -155,7 +154,7 @@ struct objects {
 	int64_t next_id, id_limit;
 	uint64_t seed;
 	struct chunker chunker;
-	struct pins *pins;
+	struct pinned *pinned;
 	struct names *names;
 	struct packs *packs;
 	struct chunks *chunks;

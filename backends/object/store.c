@@ -136,6 +136,7 @@ void objects_close(struct objects *os)
 	if (os->tx && !db_idle(os->db))
 		db_script(os->db, "ROLLBACK", &e);
 	chunks_close(os);
+	pins_free(os);
 	if (os->names)
 		names_free(os->names);
 	if (os->packs)

@@ -34,11 +34,6 @@ static int drop_child(void *arg, int64_t what)
 	return stmt_run(&s, &e);
 }
 
-static bool is_pinned(const struct ref_list *pins, int64_t what)
-{
-	return pins->n && bsearch(&what, pins->v, pins->n, sizeof what, refs_compare);
-}
-
 static int ids_of(struct objects *os, const char *sql, int64_t after, int64_t *ids, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, sql);
@@ -91,9 +86,8 @@ static int drop_chunk(struct objects *os, int64_t id, struct err *e)
 }
 
 /* One turn; *after goes on.  How many rows were looked at. */
-static int sweep_rows(struct objects *os, bool nodes, int64_t *after, struct err *e)
+static int sweep_rows(struct objects *os, bool nodes, int64_t *after, int *pinned, struct err *e)
 {
-	struct ref_list pins = { 0 };
 	int64_t ids[TURN];
 	int n, rc;
 
@@ -101,12 +95,14 @@ static int sweep_rows(struct objects *os, bool nodes, int64_t *after, struct err
 		return -e->code;
 	n = ids_of(os, nodes ? "SELECT id FROM node WHERE refs = 0 AND id > $1 ORDER BY id LIMIT $2" :
 		   "SELECT id FROM chunk WHERE refs = 0 AND id > $1 ORDER BY id LIMIT $2", *after, ids, e);
-	rc = n <= 0 ? n : pins_all(os, &pins, e);
+	rc = n;
 	bool changed = false;
 	for (int i = 0; rc >= 0 && i < n; i++) {
 		*after = ids[i];
-		if (is_pinned(&pins, nodes ? -ids[i] : ids[i]))
+		if (is_pinned(os, nodes ? -ids[i] : ids[i])) {
+			++*pinned;
 			continue;
+		}
 		rc = index_mark(os, e);
 		if (rc == 0)
 			rc = nodes ? drop_node(os, ids[i], e) : drop_chunk(os, ids[i], e);
@@ -116,18 +112,22 @@ static int sweep_rows(struct objects *os, bool nodes, int64_t *after, struct err
 			rc = index_keep(os, e);
 		changed = true;
 	}
-	free(pins.v);
 	index_end(os, changed);
 	return rc < 0 ? rc : n;
 }
 
 static int sweep_dead(struct objects *os, bool nodes, struct err *e)
 {
+	static __thread int64_t next[2];
 	int64_t after = 0;
-	int n;
+	int n, pinned = 0;
 
-	while ((n = sweep_rows(os, nodes, &after, e)) == TURN)
+	/* what a long write keeps pinned is not gone through all the time */
+	if (mono_ms() < next[nodes])
+		return 0;
+	while ((n = sweep_rows(os, nodes, &after, &pinned, e)) == TURN)
 		sched_yield();
+	next[nodes] = pinned > 4 * TURN ? mono_ms() + PACK_LOOK_MS : 0;
 	return n;
 }
 
