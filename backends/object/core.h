@@ -8,9 +8,10 @@
 #include "manifest.h"
 #include "parts.h"
 
-#define CHUNK_MIN 16384
-#define CHUNK_AVG 65536
-#define CHUNK_MAX 262144
+#define CHUNK_MIN 4096
+#define CHUNK_AVG 16384
+#define CHUNK_MAX 262144	/* of any store; this one's: */
+#define CHUNK_LARGEST 65536
 #define FRESH_MAX 32768		/* chunks up to this are kept in the index until they are packed, when somebody waits for them to be durable */
 #define DIRTY_MAX (24u << 20)	/* written and not yet in chunks, all objects together: beyond it writers wait */
 #define LOW_ROOM (24 << 20)	/* bytes of the disk that are left for removing things, of a small disk a sixteenth */

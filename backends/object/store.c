@@ -39,7 +39,7 @@ static int settings(struct objects *os, struct err *e)
 	os->new_index = known == 0;
 	if (known < 0 || meta_get(os, "next", 16, &os->next_id, e) < 0 || meta_get(os, "seed", seed >> 1, &seed, e) < 0 ||
 	    meta_get(os, "chunk-min", CHUNK_MIN, &min, e) < 0 || meta_get(os, "chunk-avg", CHUNK_AVG, &avg, e) < 0 ||
-	    meta_get(os, "chunk-max", CHUNK_MAX, &max, e) < 0)
+	    meta_get(os, "chunk-max", CHUNK_LARGEST, &max, e) < 0)
 		return -e->code;
 	if (min < 64 || avg <= min || max <= avg || max > CHUNK_MAX || avg & (avg - 1))
 		return err_set(e, EBADMSG, "the index says nonsense of chunks' sizes: %ld %ld %ld", (long)min, (long)avg, (long)max);
