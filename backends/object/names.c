@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define BATCH 512		/* entries read at a time */
 
@@ -149,6 +150,21 @@ int name_path(struct objects *os, int64_t id, int64_t *space, char *ret, size_t 
 
 /* ---- making */
 
+/* A directory with the set-group-id bit gives its group, and to directories the bit. */
+static int inherit(struct db *db, int64_t dir, struct entry *n, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT mode,gid FROM entry WHERE id=$1");
+	int rc;
+
+	stmt_int(&s, 1, dir);
+	if ((rc = stmt_step(&s, e)) <= 0 || !(stmt_col_int(&s, 0) & S_ISGID))
+		return rc < 0 ? rc : 0;
+	n->gid = (gid_t)stmt_col_int(&s, 1);
+	if (n->type == ENTRY_DIR)
+		n->mode |= S_ISGID;
+	return 0;
+}
+
 static int make(struct objects *os, struct db *db, int64_t dir, struct entry *n, const char *target, struct err *e)
 {
 	struct dir d;
@@ -170,6 +186,8 @@ static int make(struct objects *os, struct db *db, int64_t dir, struct entry *n,
 	if (!key)
 		return err_set(e, ENOSPC, "too many names of this directory have the hash of '%s'", n->name);
 	if ((rc = index_room(os, e)) < 0 || (n->type == ENTRY_FILE && (rc = space_room(os, d.space, 0, 1, e)) < 0))
+		return rc;
+	if ((rc = inherit(db, dir, n, e)) < 0)
 		return rc;
 	n->id = index_id(os);
 	n->parent = dir;

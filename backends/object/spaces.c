@@ -325,6 +325,16 @@ int space_make(struct objects *os, int64_t id, int64_t tenant, struct err *e)
 	return rc;
 }
 
+/* Bytes that are written and in no cut yet. */
+static int64_t space_waiting(struct objects *os, int64_t id)
+{
+	struct names *n = names_of(os);
+	AUTO(unlock) struct lock l = lock(n);
+	struct names_space *s = space_of(n, id, false);
+
+	return s ? s->pending : 0;
+}
+
 int space_get(struct objects *os, int64_t id, struct space *ret, struct err *e)
 {
 	struct db *db = index_begin(os, e);
@@ -332,6 +342,8 @@ int space_get(struct objects *os, int64_t id, struct space *ret, struct err *e)
 	if (!db)
 		return -e->code;
 	int rc = space_row(os, db, id, ret, e);
+	if (rc == 0)
+		ret->bytes += space_waiting(os, id);
 	index_end(os, false);
 	return rc;
 }
@@ -470,7 +482,8 @@ static void space_collect(const void *node, VISIT v, void *arg)
 		l->v = more;
 		l->cap = cap;
 	}
-	l->v[l->n++] = s->s;
+	l->v[l->n] = s->s;
+	l->v[l->n++].bytes += s->pending;
 }
 
 static int collect(struct objects *os, struct listing *all, struct err *e)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "../base/log.h"
 
@@ -90,6 +91,19 @@ static int recover(struct objects *os, struct err *e)
 	return rc;
 }
 
+/* The WAL may grow to 32 MiB before it is brought into the index, so that this comes seldom; on a small disk less. */
+static int checkpoints(struct objects *os, struct err *e)
+{
+	struct statvfs st;
+	char sql[60];
+	unsigned long pages = 8000;
+
+	if (statvfs(os->dir, &st) == 0 && st.f_blocks * st.f_frsize / 64 / 4096 < pages)
+		pages = st.f_blocks * st.f_frsize / 64 / 4096;
+	snprintf(sql, sizeof sql, "PRAGMA wal_autocheckpoint=%lu", pages < 100 ? 100 : pages);
+	return db_script(os->db, sql, e);
+}
+
 int objects_open(const char *dir, struct objects **ret, struct err *e)
 {
 	AUTO(objects_close) struct objects *os = calloc(1, sizeof *os);
@@ -102,7 +116,7 @@ int objects_open(const char *dir, struct objects **ret, struct err *e)
 	pthread_cond_init(&os->gate_open, NULL);
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return err_set(e, errno, "make '%s': %m", dir);
-	if (db_open_alone(path, index_migrations, n_index_migrations, &os->db, e) < 0 || packs_open(dir, &os->packs, e) < 0 ||
+	if (db_open_alone(path, index_migrations, n_index_migrations, &os->db, e) < 0 || checkpoints(os, e) < 0 || packs_open(dir, &os->packs, e) < 0 ||
 	    chunks_open(os, e) < 0 || commits_start(os, e) < 0 || bodies_open(os, e) < 0)
 		return -e->code;
 	if (!(os->names = names_new()))

@@ -152,7 +152,7 @@ int db_open_alone(const char *path, const char *const *migrations, size_t n, str
 	AUTO(db_close) struct db *db = NULL;
 	mode_t old = umask(0077);
 	int rc = db_connect(path, true, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"
-			    "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000", &db, e);
+			    "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864", &db, e);
 
 	umask(old);
 	if (rc == 0)

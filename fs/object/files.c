@@ -30,7 +30,7 @@ static void to_fattr(const struct entry *n, struct fattr *a)
 	static const mode_t types[] = { [ENTRY_FILE] = S_IFREG, [ENTRY_DIR] = S_IFDIR, [ENTRY_LINK] = S_IFLNK };
 
 	*a = (struct fattr){ .no = n->id, .mode = types[n->type] | (n->type == ENTRY_LINK ? 0777 : n->mode & 07777), .uid = n->uid, .gid = n->gid,
-		.size = n->size, .used = n->used, .mtime = n->mtime, .ctime = n->ctime };
+		.size = n->size, .used = n->used, .mtime = n->mtime, .ctime = n->ctime, .gone = !n->parent && n->type == ENTRY_FILE };
 }
 
 /* ---- names */

@@ -25,6 +25,7 @@ struct fattr {
 	gid_t gid;
 	uint64_t size, used;	/* bytes; used: on disk, for st_blocks */
 	int64_t mtime, ctime;	/* nanoseconds since 1970 */
+	bool gone;		/* it has no name any more, and is open still */
 	bool live;		/* changes without being told: never cached by the kernel */
 };
 

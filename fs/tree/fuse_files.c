@@ -96,7 +96,7 @@ static struct timespec of_ns(int64_t ns)
 static void fill(const struct fattr *a, uint64_t ino, struct stat *st)
 {
 	*st = (struct stat){
-		.st_ino = ino, .st_mode = a->mode, .st_nlink = 1, .st_uid = a->uid, .st_gid = a->gid, .st_size = (off_t)a->size,
+		.st_ino = ino, .st_mode = a->mode, .st_nlink = !a->gone, .st_uid = a->uid, .st_gid = a->gid, .st_size = (off_t)a->size,
 		.st_blksize = BLOCK, .st_blocks = (blkcnt_t)((a->used + 511) / 512), .st_mtim = of_ns(a->mtime), .st_atim = of_ns(a->mtime),
 		.st_ctim = of_ns(a->ctime),
 	};
