@@ -146,6 +146,26 @@ int chunks_where(struct objects *os, int64_t id, struct where *ret, struct err *
 	return rc;
 }
 
+int chunks_known(struct objects *os, int64_t id, struct where *ret, struct err *e)
+{
+	pthread_mutex_lock(&os->chunks->lock);
+	bool known = known_where(os->chunks, id, ret);
+	pthread_mutex_unlock(&os->chunks->lock);
+	if (known)
+		return 1;
+	if (!index_enter(os, e))
+		return -e->code;
+	struct stmt s = stmt_prepare(os->db, "SELECT " WHERE_COLUMNS " FROM chunk WHERE id = $1");
+
+	stmt_int(&s, 1, id);
+	int rc = stmt_step(&s, e);
+	if (rc > 0)
+		read_where(&s, ret);
+	stmt_done(&s);
+	index_end(os, false);
+	return rc;
+}
+
 bool chunk_is_whole(struct objects *os, int64_t id, uint64_t size)
 {
 	struct where w = { 0 };

@@ -42,6 +42,8 @@ int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e)
 /* The pack that is appended to now: not to be compacted. */
 int64_t packs_current(struct packs *p);
 int packs_remove(struct packs *p, int64_t pack, struct err *e);
+/* Gives the disk back what is between; reads as zeros from now on. */
+int packs_punch(struct packs *p, int64_t pack, int64_t from, int64_t to, struct err *e);
 /* It is full: the next record begins another one. */
 void packs_seal(struct packs *p);
 /* Into packs/lost+found, where it is kept; how many are there. */
@@ -81,6 +83,8 @@ int chunks_put(struct objects *os, struct pins **pins, struct piece *v, size_t n
 int chunks_get(struct objects *os, int64_t id, uint32_t off, uint32_t len, void *buf, struct err *e);
 /* Where it is.  The index is not begun. */
 int chunks_where(struct objects *os, int64_t id, struct where *ret, struct err *e);
+/* 1: it is (or will be) there; 0: no such chunk; -errno: nobody knows. */
+int chunks_known(struct objects *os, int64_t id, struct where *ret, struct err *e);
 /* Reads and verifies; buf has w->len bytes. */
 int chunk_load(struct objects *os, const struct where *w, void *buf, struct err *e);
 /* Are those stored bytes what the record says?  buf has w->len bytes. */

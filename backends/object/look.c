@@ -82,8 +82,6 @@ static int gather(struct look *k, struct err *e)
 	struct ref_list nodes = { 0 };
 	int rc;
 
-	if (!index_enter(k->os, e))
-		return -e->code;
 	rc = names_roots(k->os, 0, 0, add_root, k, e);
 	if (rc == 0)
 		rc = all_ids(k->os, "SELECT id FROM node ORDER BY id", &nodes, e);
@@ -97,7 +95,6 @@ static int gather(struct look *k, struct err *e)
 			fault(k, thing, NULL, "%s", why.msg);
 		}
 	}
-	index_end(k->os, false);
 	free(nodes.v);
 	sort(&k->refs);
 	return rc;
@@ -131,8 +128,6 @@ static int check_counts(struct look *k, bool nodes, struct err *e)
 	struct ref_list rows = { 0 }, wrong = { 0 };
 	int rc = 0;
 
-	if (!index_enter(k->os, e))
-		return -e->code;
 	struct stmt s = stmt_prepare(k->os->db, nodes ? "SELECT id, refs FROM node ORDER BY id" : "SELECT id, refs FROM chunk ORDER BY id");
 	while ((rc = stmt_step(&s, e)) > 0) {
 		int64_t id = stmt_col_int(&s, 0), n = counted(&k->refs, nodes ? -id : id);
@@ -145,7 +140,6 @@ static int check_counts(struct look *k, bool nodes, struct err *e)
 		}
 	}
 	stmt_done(&s);
-	bool changed = false;
 	for (size_t i = 0; rc >= 0 && i < wrong.n; i += 2) {
 		char thing[60];
 
@@ -153,10 +147,8 @@ static int check_counts(struct look *k, bool nodes, struct err *e)
 		if (k->repair)
 			rc = run2(k->os, nodes ? "UPDATE node SET refs = $2 WHERE id = $1" : "UPDATE chunk SET refs = $2 WHERE id = $1", wrong.v[i],
 				  wrong.v[i + 1], e);
-		changed |= k->repair;
 		fault(k, thing, k->repair && rc == 0 ? "counted anew" : NULL, "its count of references is not what refers to it (%" PRId64 ")", wrong.v[i + 1]);
 	}
-	index_end(k->os, changed);
 	/* what is referred to and has no row */
 	for (size_t i = 0; rc >= 0 && i < k->refs.n; i++) {
 		int64_t what = k->refs.v[i];
@@ -175,6 +167,20 @@ static int check_counts(struct look *k, bool nodes, struct err *e)
 	free(rows.v);
 	free(wrong.v);
 	return rc < 0 ? rc : 0;
+}
+
+/* In one hold of the index, so that nothing of it changes between counting and comparing. */
+static int check_refs(struct look *k, struct err *e)
+{
+	if (!index_enter(k->os, e))
+		return -e->code;
+	int rc = gather(k, e);
+	if (rc == 0)
+		rc = check_counts(k, true, e);
+	if (rc == 0)
+		rc = check_counts(k, false, e);
+	index_end(k->os, k->repair);
+	return rc;
 }
 
 /* ---- packs */
@@ -435,11 +441,7 @@ int64_t objects_check(struct objects *os, bool data, bool repair, objects_fault_
 	if (rc == 0 && (names = names_check(os, repair, fn, arg, e)) < 0)
 		rc = (int)names;
 	if (rc == 0)
-		rc = gather(&k, e);
-	if (rc == 0)
-		rc = check_counts(&k, true, e);
-	if (rc == 0)
-		rc = check_counts(&k, false, e);
+		rc = check_refs(&k, e);
 	if (rc == 0)
 		rc = check_chunks(&k, e);
 	if (rc == 0 && k.bad.n && repair)

@@ -387,6 +387,17 @@ int packs_remove(struct packs *p, int64_t pack, struct err *e)
 	return unlinkat(p->dir, name, 0) < 0 && errno != ENOENT ? err_set(e, errno, "remove pack '%s': %m", name) : 0;
 }
 
+int packs_punch(struct packs *p, int64_t pack, int64_t from, int64_t to, struct err *e)
+{
+	char name[40];
+
+	pack_name(pack, name);
+	AUTO(close) int fd = openat(p->dir, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, errno, "open pack '%s': %m", name);
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from) < 0 ? err_set(e, errno, "punch pack '%s': %m", name) : 0;
+}
+
 void packs_seal(struct packs *p)
 {
 	pthread_mutex_lock(&p->lock);

@@ -321,6 +321,53 @@ static int compact(struct objects *os, int64_t pack, struct err *e)
 	return rc;
 }
 
+/* ---- a disk so full that there is no room to move anything: what is dead is given back where it is */
+
+struct holes {
+	struct objects *os;
+	int64_t pack, end;	/* end: of the last live record */
+	struct ref_list v;	/* from, to, from, to */
+	struct err *e;
+};
+
+static int see_live(void *arg, const struct where *w, const void *data)
+{
+	struct holes *h = arg;
+	struct where now;
+	int rc = chunks_known(h->os, w->id, &now, h->e);
+
+	if (rc <= 0 || now.pack != h->pack || now.at != w->at)
+		return rc < 0 ? rc : 0;
+	rc = w->at > h->end ? refs_add(&h->v, h->end, h->e) : 0;
+	if (rc == 0 && w->at > h->end)
+		rc = refs_add(&h->v, w->at, h->e);
+	h->end = w->at + record_size(w->stored);
+	return rc;
+}
+
+static int punch(struct objects *os, int64_t pack, struct err *e)
+{
+	struct holes h = { .os = os, .pack = pack, .e = e };
+	int64_t size = query1(os, "SELECT size FROM pack WHERE id = $1", pack);
+	int rc = packs_scan(os->packs, pack, see_live, &h, e);
+
+	if (rc == 0 && size > h.end && refs_add(&h.v, h.end, e) == 0)
+		rc = refs_add(&h.v, size, e);
+	/* that they are dead has to be durable before they are gone */
+	if (rc == 0)
+		rc = index_sync(os, e);
+	for (size_t i = 0; rc == 0 && i < h.v.n; i += 2)
+		rc = packs_punch(os->packs, pack, h.v.v[i], h.v.v[i + 1], e);
+	free(h.v.v);
+	if (rc < 0)
+		return rc;
+	if (!index_enter(os, e))
+		return -e->code;
+	rc = run1(os, "UPDATE pack SET size = live WHERE id = $1", pack, 0, e);
+	index_end(os, true);
+	return rc;
+}
+
 /* Once its rows are gone for good, the file goes. */
 static int pack_gone(struct objects *os, int64_t pack, struct err *e)
 {
@@ -350,9 +397,9 @@ static int compact_some(struct objects *os, struct err *e)
 
 	if (!pack || pack == skip || chunks_pending_in(os, pack))
 		return 0;
-	int rc = query1(os, "SELECT live FROM pack WHERE id = $1", pack) > 0 || query1(os, "SELECT count(*) FROM chunk WHERE pack = $1", pack) > 0 ?
-		compact(os, pack, e) : 0;
-	if (rc == 0)
+	bool empty = !query1(os, "SELECT count(*) FROM chunk WHERE pack = $1", pack);
+	int rc = empty ? 0 : low ? punch(os, pack, e) : compact(os, pack, e);
+	if (rc == 0 && (empty || !low))
 		rc = pack_gone(os, pack, e);
 	if (rc == -EBADMSG)
 		skip = pack;

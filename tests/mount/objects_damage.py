@@ -125,9 +125,9 @@ elif what == 'fill':
                 finally:
                     os.close(fd)
         except OSError as e:
-            print(errno.errorcode[e.errno], n, e.strerror, flush=True)
+            os.write(1, f'{errno.errorcode[e.errno]} {n} {e.strerror}\n'.encode())
         else:
-            print('none', n, flush=True)
+            os.write(1, f'none {n}\n'.encode())
     threads = [threading.Thread(target=fill, args=(no,)) for no in range(3)]
     [t.start() for t in threads]
     [t.join() for t in threads]

@@ -7,7 +7,7 @@ C=$CLOUD/tenants/t/containers/c OBJECTS=$CLOUD/tenants/t/containers/c/objects
 mkdir "$CLOUD/tenants/t" && mkdir "$C" || exit 99
 damage() { python3 "$TOP/tests/mount/objects_damage.py" "$1" "$OBJECTS" "$STORE/objects" "$WORK/sums" "$SEED" "${@:2}"; }
 up() { "$CIRRUSFS" mount "$STORE" "$CLOUD"; }
-fsck() { "$CIRRUSFS" fsck "$@" "$STORE" > "$WORK/fsck" 2>&1; }
+fsck() { "$CIRRUSFS" fsck "$@" "$STORE" > "$WORK/fsck" 2>&1 || { set -- $?; head -n 6 "$WORK/fsck"; return "$1"; }; }
 keep() { rm -rf "$WORK/kept"; cp -a "$STORE/objects" "$WORK/kept"; }
 back() { rm -rf "$STORE/objects"; cp -a "$WORK/kept" "$STORE/objects"; }
 damage make
