@@ -195,8 +195,11 @@ static int commit(struct objects *os, struct err *e)
 		bool something = cuts || os->changed;
 		if (something)
 			rc = record(os, cuts, mark, e);
-		if (rc == 0 && something)
-			rc = db_script(os->db, "COMMIT", e);
+		if (rc == 0 && something && (rc = db_script(os->db, "COMMIT", e)) < 0 && !db_idle(os->db)) {
+			struct err ignored;
+
+			db_script(os->db, "ROLLBACK", &ignored);	/* what is half done cannot be done again: it begins anew (index.c) */
+		}
 		if (rc == 0 && something) {
 			os->tx = os->changed = false;
 			os->commits->wal_dirty = true;
