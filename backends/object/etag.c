@@ -126,13 +126,7 @@ static int64_t read_stable(struct body *b, unsigned char *buf, uint64_t at, bool
 	if (rc < 0)
 		return rc;
 	if (n > 0) {
-		struct object *o;
-
-		/* by an ordinary handle: chunks are verified as for everybody */
-		if (object_open(b->os, b->id, 0, &o, e) < 0)
-			return -e->code;
-		n = object_read(o, (char *)buf, (size_t)n, (int64_t)at, e);
-		object_close(o);
+		n = body_read(b, (char *)buf, (size_t)n, (int64_t)at, e);	/* verified, as for everybody */
 		*whole = cut && n >= 0 && at + (uint64_t)n >= size;
 	}
 	return n;

@@ -221,9 +221,8 @@ static int read_locked(struct body *b, unsigned char *buf, size_t len, uint64_t 
 	return rc;
 }
 
-int64_t object_read(struct object *o, char *buf, size_t size, int64_t off, struct err *e)
+int64_t body_read(struct body *b, char *buf, size_t size, int64_t off, struct err *e)
 {
-	struct body *b = o->b;
 	int rc = 0;
 
 	pthread_mutex_lock(&b->lock);
@@ -242,6 +241,11 @@ int64_t object_read(struct object *o, char *buf, size_t size, int64_t off, struc
 	}
 	pthread_mutex_unlock(&b->lock);
 	return rc < 0 ? rc : (int64_t)size;
+}
+
+int64_t object_read(struct object *o, char *buf, size_t size, int64_t off, struct err *e)
+{
+	return body_read(o->b, buf, size, off, e);
 }
 
 /* ---- writing */
