@@ -300,6 +300,61 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 	return 0;
 }
 
+#define SPILL 32	/* leaves */
+
+/* All leaves that have rows, or will, and the chunks of those that have not. */
+static int pin_again(struct body *b, struct pins **p, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < b->m.n_leaves; i++) {
+		const struct leaf *l = &b->m.leaves[i];
+
+		if (l->id)
+			rc = pin(b->os, p, -l->id, e);
+		for (uint32_t x = 0; rc == 0 && !l->id && x < l->n; x++)
+			if (l->ext[x].chunk)
+				rc = pin(b->os, p, l->ext[x].chunk, e);
+	}
+	return rc;
+}
+
+int body_spill(struct body *b, struct err *e)
+{
+	struct pins *pins = NULL;
+	struct cut *c;
+
+	if (b->m.n_leaves <= SPILL || manifest_unsaved(&b->m) < SPILL)
+		return 0;
+	if (!b->cuts)
+		manifest_forget(&b->m);
+	if (!(c = calloc(1, sizeof *c)))
+		return err_set(e, ENOMEM, "%m");
+	if (!index_enter(b->os, e)) {
+		free(c);
+		return -e->code;
+	}
+	int rc = manifest_spill(b->os, &b->m, &c->saved, e);
+	if (rc == 0)
+		rc = pin_again(b, &pins, e);
+	if (rc == 0) {
+		c->pins = b->pins;
+		b->pins = pins;
+	} else {
+		pins_drop(b->os, &pins);
+	}
+	index_end(b->os, true);
+	c->id = b->id;
+	c->spill = true;
+	b->cuts++;
+	pthread_mutex_lock(&b->os->bodies->lock);
+	b->refs++;
+	pthread_mutex_unlock(&b->os->bodies->lock);
+	c->mark = chunks_mark(b->os);
+	commit_queue(b->os, c);
+	return rc;
+}
+
 int body_cut(struct body *b, bool soon, struct err *e)
 {
 	pthread_mutex_lock(&b->lock);

@@ -51,6 +51,8 @@ void body_work(struct body *b);				/* a worker does that soon */
 /* A version of it is queued for the next commit.  Takes the lock. */
 int body_cut(struct body *b, bool durable_soon, struct err *e);
 void body_dirty(struct body *b);
+/* The lock is held: what of its manifest is finished goes into the index, when that is much. */
+int body_spill(struct body *b, struct err *e);
 /* Takes the lock.  Without a handle: who reads for the store itself keeps nobody's close from being the last. */
 int64_t body_read(struct body *b, char *buf, size_t size, int64_t off, struct err *e);
 /* The lock is held, and it is going to be changed: what its last close or its renaming left to be cut is cut as it is now. */

@@ -114,7 +114,7 @@ struct cut {			/* a version that is to be recorded */
 	struct saved saved;
 	struct pins *pins;	/* until it is recorded */
 	char etag[33];
-	bool applied;
+	bool spill;		/* no version: leaves of one that is being written, which nothing refers to yet */
 };
 int commits_start(struct objects *os, struct err *e);
 void commits_stop(struct objects *os);

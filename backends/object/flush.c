@@ -132,6 +132,8 @@ int body_flush(struct body *b, bool all, bool soon, struct err *e)
 		else
 			i = 0;	/* others may have come meanwhile */
 		if (rc == 0)
+			rc = body_spill(b, e);
+		if (rc == 0)
 			b->failed.code = 0;
 		pthread_cond_broadcast(&b->changed);
 	}

@@ -645,6 +645,37 @@ static int save_children(struct objects *os, int level, uint64_t span, size_t n,
 	return save_node(s, *id, level, span, data, len, e);
 }
 
+size_t manifest_unsaved(const struct manifest *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i + 1 < m->n_leaves; i++)
+		n += !m->leaves[i].id;
+	return n;
+}
+
+int manifest_spill(struct objects *os, struct manifest *m, struct saved *ret, struct err *e)
+{
+	struct saved s = { 0 };
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i + 1 < m->n_leaves; i++)
+		if (!m->leaves[i].id)
+			rc = save_leaf(os, &m->leaves[i], &s, e);
+	/* those that have numbers now are written all the same: what was given cannot be taken back */
+	*ret = s;
+	return rc;
+}
+
+void manifest_forget(struct manifest *m)
+{
+	for (size_t i = 0; i + 2 < m->n_leaves; i++)
+		if (m->leaves[i].id) {
+			free(m->leaves[i].ext);
+			m->leaves[i].ext = NULL;
+		}
+}
+
 int manifest_save(struct objects *os, struct manifest *m, uint64_t size, struct saved *ret, struct err *e)
 {
 	struct saved s = { 0 };

@@ -78,6 +78,12 @@ struct extent manifest_at(const struct manifest *m, uint64_t off);
 struct extent manifest_ending(const struct manifest *m, uint64_t off);
 /* Leaf by leaf, from off (where one begins): those of src that end by off + len are shared, at m's end.  How many bytes that were. */
 int64_t manifest_share(struct manifest *m, const struct manifest *src, uint64_t off, uint64_t len, struct err *e);
+/* The same for leaves alone, all but the last: a content that is being written for long is not kept in memory.  The index is begun. */
+int manifest_spill(struct objects *os, struct manifest *m, struct saved *ret, struct err *e);
+/* How many such leaves there are. */
+size_t manifest_unsaved(const struct manifest *m);
+/* Leaves that are in the index, but for the last ones, are read again when they are wanted. */
+void manifest_forget(struct manifest *m);
 /* Gives what changed numbers, and says what to write.  After it nothing of m is changed.  The index is begun. */
 int manifest_save(struct objects *os, struct manifest *m, uint64_t size, struct saved *ret, struct err *e);
 

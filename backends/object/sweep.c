@@ -18,7 +18,8 @@ struct sweep {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;
-	bool stop, soon;
+	_Atomic bool stop;
+	bool soon;
 };
 
 /* ---- without references */
@@ -125,7 +126,7 @@ static int sweep_dead(struct objects *os, bool nodes, struct err *e)
 	/* what a long write keeps pinned is not gone through all the time */
 	if (mono_ms() < next[nodes])
 		return 0;
-	while ((n = sweep_rows(os, nodes, &after, &pinned, e)) == TURN)
+	while ((n = sweep_rows(os, nodes, &after, &pinned, e)) == TURN && !os->sweep->stop)
 		sched_yield();
 	next[nodes] = pinned > 4 * TURN ? mono_ms() + PACK_LOOK_MS : 0;
 	return n;
@@ -418,7 +419,7 @@ static void look(struct objects *os, int64_t *fresh_at, int64_t *packs_at, int64
 		rc = sweep_dead(os, false, &e);
 	int64_t fresh = rc >= 0 ? query1(os, "SELECT count(*) FROM (SELECT 1 FROM fresh LIMIT 1024)", 0) : 0;
 	if (fresh && (fresh >= 1024 || now - *fresh_at > FRESH_MS)) {
-		while ((rc = pack_fresh(os, &e)) == TURN)
+		while ((rc = pack_fresh(os, &e)) == TURN && !os->sweep->stop)
 			;
 		*fresh_at = now;
 	} else if (!fresh) {
