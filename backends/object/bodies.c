@@ -422,6 +422,17 @@ bool bodies_cut(struct objects *os, bool only_renamed)
 	return true;
 }
 
+int64_t body_mtime(struct objects *os, const struct cut *c)
+{
+	struct bodies *bs = os->bodies;
+
+	pthread_mutex_lock(&bs->lock);
+	const struct body *b = find(bs, c->id);
+	int64_t mtime = b ? b->mtime : c->mtime;
+	pthread_mutex_unlock(&bs->lock);
+	return mtime;
+}
+
 void bodies_recorded(struct objects *os, const struct cut *c)
 {
 	struct body *b = body_find(os, c->id);

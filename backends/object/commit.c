@@ -138,7 +138,7 @@ static int apply(struct objects *os, struct cut *cuts, uint64_t mark, struct err
 		i += (size_t)n;
 	}
 	for (const struct cut *c = cuts; c && rc == 0; c = c->next)
-		rc = c->spill ? 0 : name_cut(os, c->id, c->size, c->used, c->mtime, c->saved.root, *c->etag ? c->etag : NULL, e);
+		rc = c->spill ? 0 : name_cut(os, c->id, c->size, c->used, body_mtime(os, c), c->saved.root, *c->etag ? c->etag : NULL, e);
 	free(refs.v);
 	return rc;
 }

@@ -129,6 +129,8 @@ struct bodies;
 /* Cuts those that are closed or renamed; only_renamed: those only.  True: there was something. */
 bool bodies_cut(struct objects *os, bool only_renamed);
 bool bodies_renamed(struct objects *os);	/* the index is begun */
+/* Its time may have been set since it was cut. */
+int64_t body_mtime(struct objects *os, const struct cut *c);
 void bodies_recorded(struct objects *os, const struct cut *c);
 int bodies_open(struct objects *os, struct err *e);
 void bodies_close(struct objects *os);	/* its threads end */
