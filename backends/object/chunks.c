@@ -24,7 +24,7 @@ struct pending {
 	uint64_t no;
 	unsigned char *data;		/* its stored bytes, when it goes into the index itself */
 	bool moved;			/* it has a row, which is to say its new place */
-	bool in_tx;			/* that is written, but not committed */
+	bool in_tx, lost;		/* that is written, but not committed; it gets none */
 	struct pending *by_id, *by_hash, *next;
 };
 
@@ -698,22 +698,35 @@ static int update_place(struct objects *os, const struct where *w, struct err *e
 	return stmt_run(&s, e);
 }
 
-static int add_live(struct objects *os, int64_t pack, int64_t bytes, struct err *e)
+static int add_live(struct objects *os, int64_t pack, int64_t bytes, int64_t live, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "INSERT INTO pack (id, size, live) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET "
+	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "INSERT INTO pack (id, size, live) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET "
 						     "live = live + excluded.live, size = size + excluded.size");
 
 	if (!pack)
 		return 0;
 	stmt_int(&s, 1, pack);
 	stmt_int(&s, 2, bytes);
+	stmt_int(&s, 3, live);
 	return stmt_run(&s, e);
+}
+
+int chunks_place(struct objects *os, const struct where *w, struct err *e)
+{
+	if (!index_enter(os, e))
+		return -e->code;
+	int rc = update_place(os, w, e);
+	if (rc == 0)
+		rc = add_live(os, w->pack, record_size(w->stored), record_size(w->stored), e);
+	index_end(os, true);
+	chunks_moved(os, w->id);
+	return rc;
 }
 
 int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto, struct err *e)
 {
 	struct chunks *cs = os->chunks;
-	int64_t pack = 0, bytes = 0;
+	int64_t pack = 0, bytes = 0, live = 0;
 	int rc = 0;
 
 	/* only commits take anything out, and there is one at a time: the list may be walked without the lock up to what was there at the mark */
@@ -724,19 +737,24 @@ int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto
 	for (; rc == 0 && p && p->no <= upto; p = p->next) {
 		int64_t n = count_of(refs, p->w.id);
 
-		if (!p->moved && !n && !loose)
+		/* what nobody uses any more (it was removed before it was cut) gets no row */
+		bool lost = !p->moved && !n && !is_pinned(os, p->w.id);
+		if (!p->moved && !n && !loose && !lost)
 			continue;
-		rc = p->moved ? update_place(os, &p->w, e) : insert_chunk(os, p, n, e);
+		if (!lost)
+			rc = p->moved ? update_place(os, &p->w, e) : insert_chunk(os, p, n, e);
 		if (rc == 0 && p->w.pack != pack) {
-			rc = add_live(os, pack, bytes, e);
+			rc = add_live(os, pack, bytes, live, e);
 			pack = p->w.pack;
-			bytes = 0;
+			bytes = live = 0;
 		}
 		bytes += record_size(p->w.stored);
+		live += lost ? 0 : record_size(p->w.stored);
 		p->in_tx = true;
+		p->lost = lost;
 	}
 	if (rc == 0)
-		rc = add_live(os, pack, bytes, e);
+		rc = add_live(os, pack, bytes, live, e);
 	for (size_t i = 0, n; rc == 0 && i < refs->n; i += n) {
 		for (n = 1; i + n < refs->n && refs->v[i + n] == refs->v[i]; n++)
 			;
@@ -783,7 +801,8 @@ void chunks_recorded(struct objects *os, bool committed)
 		*at = p->next;
 		unlink_pending(&cs->by_id[p->w.id & (TABLE - 1)], p, true);
 		unlink_pending(&cs->by_hash[p->w.h & (TABLE - 1)], p, false);
-		cs->places[p->w.id & (PLACES - 1)] = p->w;
+		if (!p->lost)
+			cs->places[p->w.id & (PLACES - 1)] = p->w;
 		cs->n_pending--;
 		free(p->data);
 		free(p);

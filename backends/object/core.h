@@ -39,6 +39,8 @@ int packs_append(struct packs *p, struct record *r, size_t n, struct err *e);
 int packs_sync(struct packs *p, struct err *e);
 /* Its stored bytes, w->stored of them; EBADMSG: the file ends before. */
 int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e);
+/* Is all of its record there but the stored bytes: the head, and the zeros behind? */
+bool packs_sound(struct packs *p, const struct where *w);
 /* The pack that is appended to now: not to be compacted. */
 int64_t packs_current(struct packs *p);
 int packs_remove(struct packs *p, int64_t pack, struct err *e);
@@ -95,6 +97,8 @@ uint64_t chunks_mark(struct objects *os);
 /* The index is begun: rows for what was appended up to that mark and is on disk; refs (sorted): the references that are being added. */
 int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto, struct err *e);
 void chunks_recorded(struct objects *os, bool committed);
+/* It stands there now, with what else counts packs.  The index is not begun; it was synced. */
+int chunks_place(struct objects *os, const struct where *w, struct err *e);
 /* Its place in the index changed, or it is gone. */
 void chunks_moved(struct objects *os, int64_t id);
 /* Are there chunks in that pack, which is full, of which the index does not know yet? */

@@ -205,6 +205,31 @@ static int64_t size_of(const struct sizes *z, int64_t pack)
 	return -1;
 }
 
+/* Its bytes are sound, what stands around them is not: the index does not need that, a repair that has the packs alone would. */
+static int check_record(struct look *k, const struct where *w, const void *plain, struct err *e)
+{
+	struct record r = { .w = *w, .data = plain };
+	char thing[60];
+	int rc = 0;
+
+	if (!w->pack || packs_sound(k->os->packs, w))
+		return 0;
+	struct where now;
+	if (chunks_where(k->os, w->id, &now, e) < 0 || now.pack != w->pack || now.at != w->at)
+		return 0;	/* it was moved meanwhile */
+	snprintf(thing, sizeof thing, "objects: chunk %" PRId64, w->id);
+	if (k->repair) {
+		r.w.stored = w->len;
+		rc = packs_append(k->os->packs, &r, 1, e);
+		if (rc == 0)
+			rc = packs_sync(k->os->packs, e);
+		if (rc == 0)
+			rc = chunks_place(k->os, &r.w, e);
+	}
+	fault(k, thing, k->repair && rc == 0 ? "written anew" : NULL, "the record around it in pack %" PRId64 " at %" PRId64 " is damaged; its bytes are not", w->pack, w->at);
+	return rc;
+}
+
 static bool still_there(struct objects *os, int64_t id)
 {
 	struct err e;
@@ -253,6 +278,8 @@ static int check_chunks(struct look *k, struct err *e)
 			/* it may just have been moved, or have gone */
 			if (wrong || (chunks_get(k->os, w[i].id, 0, w[i].len, buf, &why) < 0 && still_there(k->os, w[i].id)))
 				rc = refs_add(&k->bad, w[i].id, e);
+			else if (k->data && !why.code)
+				rc = check_record(k, &w[i], buf, e);
 		}
 	} while (rc >= 0 && n == ARRAY_LEN(w));
 	free(z.v.v);

@@ -227,6 +227,8 @@ static int append_some(struct packs *p, struct record *r, size_t n, struct err *
 		pos += whole;
 	}
 	int rc = write_all(fd, v, k, at, e);
+	if (rc < 0)	/* what was written of it is nobody's */
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, size);
 	if (rc == 0 && flush_to > flush_from)
 		sync_file_range(fd, flush_from, flush_to - flush_from, SYNC_FILE_RANGE_WRITE);
 	close(fd);
@@ -369,6 +371,23 @@ int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e)
 	if (rc < 0)
 		return err_set(e, EIO, "read pack %" PRId64 ": %s", w->pack, strerror(-rc));
 	return got == w->stored ? 0 : err_set(e, EBADMSG, "pack %" PRId64 " is cut off", w->pack);
+}
+
+bool packs_sound(struct packs *p, const struct where *w)
+{
+	struct err e;
+	struct head h, want;
+	unsigned char rest[8] = { 0 }, zeros[8] = { 0 };
+	size_t n = (size_t)(record_size(w->stored) - RECORD_HEAD - w->stored), got = 0, more = 0;
+	int slot = pack_get(p, w->pack, &e);
+
+	if (slot < 0)
+		return false;
+	bool ok = read_all(p->open[slot].fd, &h, sizeof h, w->at, &got) == 0 &&
+		read_all(p->open[slot].fd, rest, n, w->at + RECORD_HEAD + w->stored, &more) == 0;
+	pack_put(p, slot);
+	head_make(&want, w);
+	return ok && got == sizeof h && more == n && memcmp(&h, &want, sizeof h) == 0 && memcmp(rest, zeros, n) == 0;
 }
 
 int packs_remove(struct packs *p, int64_t pack, struct err *e)

@@ -87,13 +87,17 @@ elif what == 'heal':
     if left:
         sys.exit(f'still bad: {left}')
 elif what == 'flip':
-    # by bytes, not by packs: each byte is as likely
-    at = rnd.randrange(sum(os.path.getsize(p) for p in packs()))
-    for p in packs():
-        size = os.path.getsize(p)
+    # a byte of a record that something refers to, each as likely: its head, what is stored, or the zeros behind it
+    import sqlite3
+    with sqlite3.connect(store + '/index.db') as db:
+        records = db.execute('SELECT pack, at, (56 + stored + 7) / 8 * 8 FROM chunk WHERE pack > 0 AND refs > 0 ORDER BY pack, at').fetchall()
+    at = rnd.randrange(sum(r[2] for r in records))
+    for pack, begin, size in records:
         if at < size:
             break
         at -= size
+    p = f'{store}/packs/{pack:08d}.pack'
+    at, size = begin + at, os.path.getsize(p)
     bit = rnd.randrange(8)
     with open(p, 'r+b') as f:
         f.seek(at)
