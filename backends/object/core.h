@@ -160,6 +160,7 @@ struct objects {
 	pthread_cond_t gate_open;
 	bool tx, changed, marked;
 	bool new_index;		/* it was made just now */
+	bool old_index;		/* packs it names are not there: a copy of an earlier time, perhaps, and others have what is in them now */
 	bool gate;		/* a commit must end before names change again */
 	uint64_t lost;		/* transactions that SQLite ended by itself */
 	int64_t next_id, id_limit;

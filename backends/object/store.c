@@ -57,6 +57,34 @@ struct strays {
 	struct err *e;
 };
 
+static int add_pack(void *arg, int64_t pack, int64_t size)
+{
+	struct ref_list *l = arg;
+	struct err e;
+
+	return refs_add(l, pack, &e);
+}
+
+/* Is one missing that chunks are in? */
+static int packs_missing(struct objects *os, struct err *e)
+{
+	struct ref_list there = { 0 };
+	int rc = packs_each(os->packs, add_pack, &there, e);
+
+	if (there.n)
+		qsort(there.v, there.n, sizeof *there.v, refs_compare);
+	struct stmt s = stmt_prepare(os->db, "SELECT id FROM pack WHERE live > 0");
+	while (rc == 0 && (rc = stmt_step(&s, e)) > 0) {
+		int64_t id = stmt_col_int(&s, 0);
+
+		os->old_index |= !there.n || !bsearch(&id, there.v, there.n, sizeof id, refs_compare);
+		rc = 0;
+	}
+	stmt_done(&s);
+	free(there.v);
+	return rc < 0 ? rc : 0;
+}
+
 /* A pack that the index never heard of holds nothing; one that is longer than was recorded ends in what nobody refers to. */
 static int stray(void *arg, int64_t pack, int64_t size)
 {
@@ -69,7 +97,9 @@ static int stray(void *arg, int64_t pack, int64_t size)
 	stmt_done(&s);
 	if (rc == 0 && db_changes(a->os->db) == 0) {
 		/* an index that is new while there are packs took the place of one that was lost */
-		rc = a->os->new_index ? packs_lose(a->os->packs, pack, a->e) : packs_remove(a->os->packs, pack, a->e);
+		rc = a->os->new_index ? packs_lose(a->os->packs, pack, a->e) : a->os->old_index ? 0 : packs_remove(a->os->packs, pack, a->e);
+		if (rc == 0 && a->os->old_index)
+			log_error("objects: packs are missing, and pack %ld is kept although the index does not know it: cirrusfs fsck --data --repair looks into it", (long)pack);
 		if (rc == 0 && a->os->new_index)
 			log_error("objects: the index knows nothing of pack %ld, which is kept in packs/lost+found: was index.db lost?", (long)pack);
 	}
@@ -85,6 +115,8 @@ static int recover(struct objects *os, struct err *e)
 	int rc = settings(os, e);
 	if (rc == 0)
 		rc = names_sweep(os, e);
+	if (rc == 0)
+		rc = packs_missing(os, e);
 	if (rc == 0)
 		rc = packs_each(os->packs, stray, &a, e);
 	index_end(os, true);

@@ -75,13 +75,19 @@ static int lookup(struct fs *fs, int64_t dir, const char *name, struct fattr *re
 	return 0;
 }
 
+/* A number that means nothing any more (a disk that failed took what was not committed): the kernel looks its name up again and goes on. */
+static int gone(struct err *e)
+{
+	return e->code == ENOENT ? err_set(e, ESTALE, "it is gone") : -e->code;
+}
+
 static int attr(struct fs *fs, int64_t no, struct fattr *ret, struct err *e)
 {
 	struct objects *os = objects_of(fs, e);
 	struct entry n;
 
 	if (!os || name_get(os, no, &n, e) < 0)
-		return -e->code;
+		return gone(e);
 	to_fattr(&n, ret);
 	return 0;
 }
@@ -96,9 +102,9 @@ static int set(struct fs *fs, int64_t no, void *h, const struct stat *st, unsign
 	};
 
 	if (!os || (to_set & FSET_SIZE && object_truncate(os, no, st->st_size, e) < 0))
-		return -e->code;
+		return gone(e);
 	if (to_set & (FSET_MODE | FSET_UID | FSET_GID | FSET_MTIME) && name_set(os, no, &s, e) < 0)
-		return -e->code;
+		return gone(e);
 	return attr(fs, no, ret, e);
 }
 
@@ -182,7 +188,7 @@ static int open_it(struct fs *fs, int64_t no, int flags, struct fopened *ret, st
 	if (!h)
 		return err_set(e, ENOMEM, "%m");
 	if (object_open(os, no, flags & ~(O_CREAT | O_EXCL | O_TRUNC), &h->o, e) < 0)
-		return -e->code;
+		return gone(e);
 	if (flags & O_TRUNC && object_truncate(os, no, 0, e) < 0) {
 		object_close(h->o);
 		return -e->code;

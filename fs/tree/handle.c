@@ -21,7 +21,7 @@
 /* ---- the cache between a getattr and the open that follows */
 
 #define RENDERED 64
-#define RENDERED_MS 1000
+#define RENDERED_MS 100
 
 static struct rendered {
 	pthread_mutex_t lock;
