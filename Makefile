@@ -207,7 +207,7 @@ $(O)/fuzz_%: tests/fuzz/fuzz_%.c $(O)/libcirrusfs.a
 .PHONY: bench
 bench: all guest
 	@mkdir -p $(O)/bench
-	@{ B='$(abspath $(O))' bash tests/bench/run.sh; BENCH='$(abspath $(O))/bench' bash tests/bench/guest.sh; } | tee $(O)/bench/last.tsv
+	@{ B='$(abspath $(O))' bash tests/bench/run.sh; BENCH='$(abspath $(O))/bench' bash tests/bench/guest.sh; B='$(abspath $(B))' bash tests/bench/objects.sh; } | tee $(O)/bench/last.tsv
 	@sed "s/^/$$(git describe --always --dirty)\t/" $(O)/bench/last.tsv >> $(O)/bench/results.tsv
 
 # A picture of all that was measured here, over commits.
