@@ -32,7 +32,7 @@ struct body {
 	int64_t told;		/* bytes that were told to space_pending and are in no cut */
 	bool working, queued;	/* somebody flushes; it waits for a worker */
 	struct err failed;	/* why what was written could not be stored */
-	uint64_t writes;	/* counts changes */
+	uint64_t writes;	/* counts changes of its bytes, and of what the manifest says of them */
 };
 
 /* A reference; ENOENT.  The body may be new: body_know reads its row. */

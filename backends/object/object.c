@@ -226,7 +226,7 @@ int64_t body_read(struct body *b, char *buf, size_t size, int64_t off, struct er
 	int rc = 0;
 
 	pthread_mutex_lock(&b->lock);
-	for (int tries = 0; tries < 4; tries++) {
+	for (int tries = 0; tries < 50; tries++) {
 		uint64_t before = b->writes;
 
 		if (off < 0 || (uint64_t)off >= b->size) {
