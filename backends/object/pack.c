@@ -206,7 +206,6 @@ static int append_some(struct packs *p, struct record *r, size_t n, struct err *
 	/* its own: another writer may fill the pack while this one writes */
 	int fd = fcntl(p->fd, F_DUPFD_CLOEXEC, 0);
 	p->end += size;
-	p->dirty = true;
 	if (p->end - p->flushed >= FLUSH_EACH) {
 		flush_from = p->flushed;
 		flush_to = p->flushed = at;
@@ -227,6 +226,13 @@ static int append_some(struct packs *p, struct record *r, size_t n, struct err *
 		pos += whole;
 	}
 	int rc = write_all(fd, v, k, at, e);
+	/* a sync that came between the reservation and the write had none of it */
+	pthread_mutex_lock(&p->lock);
+	bool full = p->current != pack;
+	p->dirty |= !full;
+	pthread_mutex_unlock(&p->lock);
+	if (rc == 0 && full && fdatasync(fd) < 0)
+		rc = err_set(e, errno, "sync a pack: %m");
 	if (rc < 0)	/* what was written of it is nobody's */
 		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, size);
 	if (rc == 0 && flush_to > flush_from)
