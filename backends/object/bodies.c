@@ -240,7 +240,10 @@ static int etag_now(struct body *b, char ret[33])
 
 int body_settle(struct body *b, struct err *e)
 {
-	return b->owed && b->dirty && !b->removed ? cut_locked(b, false, e) : 0;
+	if (b->owed && b->dirty && !b->removed)
+		return cut_locked(b, false, e);
+	b->owed = false;	/* what was owed is on its way */
+	return 0;
 }
 
 static int cut_locked(struct body *b, bool soon, struct err *e)
