@@ -386,6 +386,8 @@ static struct body *take_due(struct bodies *bs, bool renamed)
 static int cut_owed(struct body *b, bool soon, struct err *e)
 {
 	pthread_mutex_lock(&b->lock);
+	while (b->working)	/* perhaps for that very cut */
+		pthread_cond_wait(&b->changed, &b->lock);
 	int rc = b->owed ? cut_locked(b, soon, e) : 0;
 	pthread_mutex_unlock(&b->lock);
 	return rc;
