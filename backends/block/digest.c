@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "../base/auto.h"
+#include "../base/text.h"
 #include "disk.h"
 
 #define PIECE (1 << 20)
@@ -58,8 +59,7 @@ static int digest(const char *path, const char *algo, char *hex, uint64_t *size,
 		return rc;
 	if (EVP_DigestFinal_ex(ctx, sum, &len) != 1)
 		return err_set(e, EIO, "digest of '%s' failed", path);
-	for (unsigned i = 0; i < len; i++)
-		snprintf(hex + (size_t)i * 2, 3, "%02x", sum[i]);
+	hex_text(hex, sum, len);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "../base/log.h"
+#include "../base/text.h"
 #include "parts.h"
 
 #define PAUSE_MAX 30000
@@ -108,8 +109,7 @@ static void key_of(const char *url, char ret[33])
 	unsigned len = 0;
 
 	EVP_Digest(url, strlen(url), sum, &len, EVP_sha256(), NULL);
-	for (unsigned i = 0; i < 16; i++)
-		snprintf(ret + (size_t)i * 2, 3, "%02x", sum[i]);
+	hex_text(ret, sum, 16);
 }
 
 static int begin(struct fetcher *f, const char *url, struct fetch **ret, struct err *e)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "../base/log.h"
+#include "../base/text.h"
 #include "parts.h"
 
 #define PARALLEL 32
@@ -48,22 +49,6 @@ AUTO_FN(struct transfer *, transfer_free);
 
 /* ---- what comes */
 
-static void keep_header(char *to, size_t size, const char *value, size_t len)
-{
-	while (len && strchr(" \t", *value)) {
-		value++;
-		len--;
-	}
-	while (len && strchr(" \t\r\n", value[len - 1]))
-		len--;
-	*to = '\0';
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
-			return;
-	if (len < size)
-		snprintf(to, size, "%.*s", (int)len, value);
-}
-
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
 	struct transfer *t = arg;
@@ -78,7 +63,7 @@ static size_t on_header(char *line, size_t one, size_t len, void *arg)
 		size_t n = strlen(kept[i].name);
 
 		if (len > n && strncasecmp(line, kept[i].name, n) == 0)
-			keep_header(kept[i].to, kept[i].size, line + n, len - n);
+			header_value(kept[i].to, kept[i].size, line + n, len - n);
 	}
 	return len;
 }

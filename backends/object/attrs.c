@@ -11,6 +11,7 @@
 #include <sys/xattr.h>
 
 #include "../base/utf8.h"
+#include "../base/text.h"
 
 #define META_NAME 128		/* Swift's limits; bytes */
 #define META_VALUE 256
@@ -350,8 +351,8 @@ static json_t *value_to_json(const unsigned char *v, size_t len)
 	if (is_text(v, len))
 		return json_stringn((const char *)v, len);
 	AUTO(free) char *hex = calloc(1, 2 * len + 1);
-	for (size_t i = 0; hex && i < len; i++)
-		snprintf(hex + 2 * i, 3, "%02x", v[i]);
+	if (hex)
+		hex_text(hex, v, len);
 	return hex ? json_pack("{s:s}", "hex", hex) : NULL;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../base/log.h"
+#include "../base/text.h"
 
 #define ETAG_NOW 65536	/* contents up to this have their MD5 made from memory, when they are cut */
 
@@ -136,7 +137,6 @@ void body_put(struct body *b)
 		if (name_forget(os, id, &e) < 0)
 			log_warn("objects: %s", e.msg);
 		index_end(os, true);
-		sweep_soon(os);
 	}
 }
 
@@ -233,8 +233,7 @@ static int etag_now(struct body *b, char ret[33])
 		return 0;
 	if (EVP_Digest(run_data(b->runs.v[0]), b->size, sum, &len, EVP_md5(), NULL) != 1)
 		return 0;
-	for (unsigned i = 0; i < 16; i++)
-		snprintf(ret + 2 * i, 3, "%02x", sum[i]);
+	hex_text(ret, sum, sizeof sum);
 	return 1;
 }
 
@@ -290,7 +289,6 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 	c->mtime = b->mtime;
 	memcpy(c->etag, etag, sizeof etag);
 	b->root = c->saved.root;
-	b->uncut = false;
 	b->cuts++;
 	b->dirty = b->owed = false;
 	pthread_mutex_lock(&os->bodies->lock);

@@ -23,7 +23,6 @@ struct body {
 	pthread_mutex_t lock;	/* what is below */
 	pthread_cond_t changed;
 	bool known, loaded;	/* its row was read; its manifest was */
-	bool uncut;
 	int64_t space, root;	/* root: of the last cut */
 	bool compress;
 	struct manifest m;

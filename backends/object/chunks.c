@@ -45,7 +45,6 @@ struct chunks {
 	struct where places[PLACES];
 	struct cached cache[CACHE];
 	uint64_t tick;
-	int64_t fresh_bytes;
 };
 
 int chunks_open(struct objects *os, struct err *e)
@@ -74,13 +73,6 @@ void chunks_close(struct objects *os)
 		free(cs->cache[i].data);
 	free(cs);
 	os->chunks = NULL;
-}
-
-int refs_compare(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return x < y ? -1 : x > y;
 }
 
 /* ---- where they are */
@@ -144,6 +136,11 @@ int chunks_where(struct objects *os, int64_t id, struct where *ret, struct err *
 	int rc = row_where(os, id, ret, e);
 	index_end(os, false);
 	return rc;
+}
+
+int chunks_row(struct objects *os, int64_t id, struct where *ret)
+{
+	return row_where(os, id, ret, &(struct err){ 0 });
 }
 
 int chunks_known(struct objects *os, int64_t id, struct where *ret, struct err *e)
@@ -647,23 +644,6 @@ uint64_t chunks_mark(struct objects *os)
 	return no;
 }
 
-static int64_t count_of(const struct ref_list *refs, int64_t what)
-{
-	size_t lo = 0, hi = refs->n, n = 0;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (refs->v[mid] < what)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	while (lo + n < refs->n && refs->v[lo + n] == what)
-		n++;
-	return (int64_t)n;
-}
-
 static int insert_chunk(struct objects *os, const struct pending *p, int64_t refs, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "INSERT INTO chunk (id, h, h2, len, pack, at, stored, refs) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
@@ -687,28 +667,25 @@ static int insert_chunk(struct objects *os, const struct pending *p, int64_t ref
 	return stmt_run(&f, e);
 }
 
-static int update_place(struct objects *os, const struct where *w, struct err *e)
+int pack_count(struct objects *os, int64_t pack, int64_t size, int64_t live, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "UPDATE chunk SET pack = $1, at = $2, stored = $3, bad = 0 WHERE id = $4");
-
-	stmt_int(&s, 1, w->pack);
-	stmt_int(&s, 2, w->at);
-	stmt_int(&s, 3, w->stored);
-	stmt_int(&s, 4, w->id);
-	return stmt_run(&s, e);
+	return pack ? INDEX_RUN(os, e, "INSERT INTO pack (id, size, live) VALUES ($1, $2, max(0, $3)) ON CONFLICT (id) DO UPDATE SET size = size + $2, "
+				"live = max(0, live + $3)", pack, size, live) : 0;
 }
 
-static int add_live(struct objects *os, int64_t pack, int64_t bytes, int64_t live, struct err *e)
+/* What it was in has so much less that lives; where it is now is counted by who appended it. */
+static int update_place(struct objects *os, const struct where *w, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "INSERT INTO pack (id, size, live) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET "
-						     "live = live + excluded.live, size = size + excluded.size");
+	struct where was;
+	int rc = row_where(os, w->id, &was, e);
 
-	if (!pack)
-		return 0;
-	stmt_int(&s, 1, pack);
-	stmt_int(&s, 2, bytes);
-	stmt_int(&s, 3, live);
-	return stmt_run(&s, e);
+	if (rc == 0)
+		rc = pack_count(os, was.pack, 0, -record_size(was.stored), e);
+	if (rc == 0)
+		rc = INDEX_RUN(os, e, "UPDATE chunk SET pack = $1, at = $2, stored = $3, bad = 0 WHERE id = $4", w->pack, w->at, w->stored, w->id);
+	if (rc == 0 && !was.pack)
+		rc = INDEX_RUN(os, e, "DELETE FROM fresh WHERE id = $1", w->id);
+	return rc;
 }
 
 int chunks_place(struct objects *os, const struct where *w, struct err *e)
@@ -717,7 +694,7 @@ int chunks_place(struct objects *os, const struct where *w, struct err *e)
 		return -e->code;
 	int rc = update_place(os, w, e);
 	if (rc == 0)
-		rc = add_live(os, w->pack, record_size(w->stored), record_size(w->stored), e);
+		rc = pack_count(os, w->pack, record_size(w->stored), record_size(w->stored), e);
 	index_end(os, true);
 	chunks_moved(os, w->id);
 	return rc;
@@ -735,7 +712,7 @@ int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto
 	struct pending *p = cs->first;
 	pthread_mutex_unlock(&cs->lock);
 	for (; rc == 0 && p && p->no <= upto; p = p->next) {
-		int64_t n = count_of(refs, p->w.id);
+		int64_t n = refs_count(refs, p->w.id);
 
 		/* what nobody uses any more (it was removed before it was cut) gets no row */
 		bool lost = !p->moved && !n && !is_pinned(os, p->w.id);
@@ -744,7 +721,7 @@ int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto
 		if (!lost)
 			rc = p->moved ? update_place(os, &p->w, e) : insert_chunk(os, p, n, e);
 		if (rc == 0 && p->w.pack != pack) {
-			rc = add_live(os, pack, bytes, live, e);
+			rc = pack_count(os, pack, bytes, live, e);
 			pack = p->w.pack;
 			bytes = live = 0;
 		}
@@ -754,7 +731,7 @@ int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto
 		p->lost = lost;
 	}
 	if (rc == 0)
-		rc = add_live(os, pack, bytes, live, e);
+		rc = pack_count(os, pack, bytes, live, e);
 	for (size_t i = 0, n; rc == 0 && i < refs->n; i += n) {
 		for (n = 1; i + n < refs->n && refs->v[i + n] == refs->v[i]; n++)
 			;

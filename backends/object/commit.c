@@ -70,20 +70,6 @@ static void queue_back(struct commits *cm, struct cut *head, struct cut *last)
 
 /* ---- the index's part */
 
-static int64_t count(const struct ref_list *refs, int64_t what)
-{
-	int64_t n = 0;
-	const int64_t *at = bsearch(&what, refs->v, refs->n, sizeof what, refs_compare);
-
-	if (!at)
-		return 0;
-	while (at > refs->v && at[-1] == what)
-		at--;
-	for (; at < refs->v + refs->n && *at == what; at++)
-		n++;
-	return n;
-}
-
 static int insert_node(struct objects *os, const struct node_row *n, int64_t refs, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "INSERT INTO node (id, level, span, refs, data) VALUES ($1, $2, $3, $4, $5)");
@@ -123,15 +109,14 @@ static int apply(struct objects *os, struct cut *cuts, uint64_t mark, struct err
 	for (const struct cut *c = cuts; c && rc == 0; c = c->next)
 		for (size_t i = 0; rc == 0 && i < c->saved.refs.n; i++)
 			rc = refs_add(&refs, c->saved.refs.v[i], e);
-	if (refs.n)
-		qsort(refs.v, refs.n, sizeof *refs.v, refs_compare);
+	refs_sort(&refs);
 	if (rc == 0)
 		rc = chunks_record(os, &refs, mark, e);
 	for (const struct cut *c = cuts; c && rc == 0; c = c->next)
 		for (size_t i = 0; rc == 0 && i < c->saved.n_nodes; i++)
-			rc = insert_node(os, &c->saved.nodes[i], count(&refs, -c->saved.nodes[i].id), e);
+			rc = insert_node(os, &c->saved.nodes[i], refs_count(&refs, -c->saved.nodes[i].id), e);
 	for (size_t i = 0; rc == 0 && i < refs.n && refs.v[i] < 0; ) {
-		int64_t n = count(&refs, refs.v[i]);
+		int64_t n = refs_count(&refs, refs.v[i]);
 
 		if (!is_new(cuts, -refs.v[i]))
 			rc = node_more(os, -refs.v[i], n, e);

@@ -72,7 +72,6 @@ int pin(struct objects *os, struct pins **p, int64_t what, struct err *e);
 void pins_drop(struct objects *os, struct pins **p);
 bool is_pinned(const struct objects *os, int64_t what);
 void pins_free(struct objects *os);
-int refs_compare(const void *a, const void *b);
 
 struct piece {			/* of data that is being stored */
 	const unsigned char *data;
@@ -87,6 +86,8 @@ int chunks_get(struct objects *os, int64_t id, uint32_t off, uint32_t len, void 
 int chunks_where(struct objects *os, int64_t id, struct where *ret, struct err *e);
 /* 1: it is (or will be) there; 0: no such chunk; -errno: nobody knows. */
 int chunks_known(struct objects *os, int64_t id, struct where *ret, struct err *e);
+/* Its row; the index is begun.  Below 0: there is none. */
+int chunks_row(struct objects *os, int64_t id, struct where *ret);
 /* Reads and verifies; buf has w->len bytes. */
 int chunk_load(struct objects *os, const struct where *w, void *buf, struct err *e);
 /* Are those stored bytes what the record says?  buf has w->len bytes. */
@@ -97,6 +98,8 @@ uint64_t chunks_mark(struct objects *os);
 /* The index is begun: rows for what was appended up to that mark and is on disk; refs (sorted): the references that are being added. */
 int chunks_record(struct objects *os, const struct ref_list *refs, uint64_t upto, struct err *e);
 void chunks_recorded(struct objects *os, bool committed);
+/* The index is begun: a pack has so many bytes more, of which so many live more (or less). */
+int pack_count(struct objects *os, int64_t pack, int64_t size, int64_t live, struct err *e);
 /* It stands there now, with what else counts packs.  The index is not begun; it was synced. */
 int chunks_place(struct objects *os, const struct where *w, struct err *e);
 /* Its place in the index changed, or it is gone. */
@@ -150,7 +153,6 @@ void etag_changed(struct objects *os, int64_t id, uint64_t off);	/* what was bef
 /* ---- what nobody waits for (sweep.c): nodes and chunks without references, packs half dead, small chunks to be packed, expiry */
 int sweep_start(struct objects *os, struct err *e);
 void sweep_stop(struct objects *os);
-void sweep_soon(struct objects *os);
 
 struct objects {
 	char *dir;

@@ -27,11 +27,8 @@ int names_step(struct objects *os, struct stmt *s, struct err *e)
 
 int names_run(struct objects *os, struct db *db, struct err *e, const char *sql, int n, const int64_t *v)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
-
-	for (int i = 0; i < n; i++)
-		stmt_int(&s, i + 1, v[i]);
-	return names_step(os, &s, e);
+	names_of(os)->wrote = true;
+	return db_run(db, e, sql, n, v);
 }
 
 void names_end(struct objects *os)

@@ -6,6 +6,8 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#include "../base/text.h"
+
 #define PIECE (256u << 10)
 #define SLOTS 64	/* contents at once; those that wait for a slot are begun when they are asked for */
 
@@ -140,8 +142,7 @@ static void finish(struct objects *os, struct etags *t, struct job *j, int64_t r
 	struct err e = { 0 };
 
 	EVP_DigestFinal_ex(j->md, sum, &len);
-	for (unsigned i = 0; i < 16; i++)
-		snprintf(etag + 2 * i, 3, "%02x", sum[i]);
+	hex_text(etag, sum, sizeof sum);
 	int64_t id = j->id;
 	pthread_mutex_unlock(&t->lock);
 	if (index_enter(os, &e)) {

@@ -22,28 +22,28 @@ static uint32_t divide(const struct chunker *c, const struct run *r, bool last, 
 }
 
 /* A small end of a content that grows by little is written anew with what comes, so that a log has not a chunk for each line. */
-static int absorb(struct body *b, struct run *r, struct err *e)
+static void absorb(struct body *b, struct run *r)
 {
 	struct extent x;
+	struct err e;
 
-	if (r->len >= CHUNK_MIN || r->off == 0 || r->off != b->m.span || body_want(b, r->off - 1, 1, e) < 0)
-		return 0;
+	if (r->len >= CHUNK_MIN || r->off == 0 || r->off != b->m.span || body_want(b, r->off - 1, 1, &e) < 0)
+		return;
 	x = manifest_ending(&b->m, r->off);
 	if (!x.chunk || x.off || x.len >= CHUNK_MIN)
-		return 0;
+		return;
 	unsigned char *mem = malloc(x.len + r->len);
 	if (!mem)
-		return 0;
-	if (chunks_get(b->os, x.chunk, 0, (uint32_t)x.len, mem, e) < 0) {
+		return;
+	if (chunks_get(b->os, x.chunk, 0, (uint32_t)x.len, mem, &e) < 0) {
 		free(mem);
-		return 0;	/* it is as damaged as before */
+		return;	/* it is as damaged as before */
 	}
 	memcpy(mem + x.len, run_data(r), r->len);
 	b->runs.bytes += x.len;
 	atomic_fetch_add(&b->os->bodies->bytes, x.len);
 	free(r->mem);
 	*r = (struct run){ .off = r->off - x.len, .len = r->len + (uint32_t)x.len, .cap = r->len + (uint32_t)x.len, .busy = true, .mem = mem };
-	return 0;
 }
 
 static int place(struct body *b, uint64_t off, uint32_t done, const struct piece *v, size_t n, struct err *e)
@@ -68,7 +68,7 @@ static int flush_run(struct body *b, struct run *r, bool last, bool soon, struct
 	size_t n, max = ARRAY_LEN(few);
 
 	if (last)
-		absorb(b, r, e);
+		absorb(b, r);
 	if (r->len > CHUNK_MIN * 3) {
 		if (!(v = many = malloc(PIECES * sizeof *v)))
 			return err_set(e, ENOMEM, "%m");

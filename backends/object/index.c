@@ -24,13 +24,6 @@ struct db *index_db(struct objects *os)
 	return os->db;
 }
 
-static int begin(struct objects *os, struct err *e)
-{
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "BEGIN IMMEDIATE");
-
-	return stmt_run(&s, e);
-}
-
 static struct db *enter(struct objects *os, struct err *e)
 {
 	if (os->tx && db_idle(os->db)) {
@@ -40,7 +33,7 @@ static struct db *enter(struct objects *os, struct err *e)
 		os->id_limit = 0;	/* the numbers handed out were not recorded */
 		names_undone(os);
 	}
-	if (!os->tx && begin(os, e) < 0) {
+	if (!os->tx && db_run(os->db, e, "BEGIN IMMEDIATE", 0, NULL) < 0) {
 		pthread_mutex_unlock(&os->lock);
 		return NULL;
 	}
@@ -72,16 +65,9 @@ void index_end(struct objects *os, bool changed)
 		commit_soon(os);
 }
 
-static int run(struct objects *os, const char *sql, struct err *e)
-{
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, sql);
-
-	return stmt_run(&s, e);
-}
-
 int index_mark(struct objects *os, struct err *e)
 {
-	int rc = run(os, "SAVEPOINT op", e);
+	int rc = db_run(os->db, e, "SAVEPOINT op", 0, NULL);
 
 	os->marked = rc == 0;
 	return rc;
@@ -90,7 +76,7 @@ int index_mark(struct objects *os, struct err *e)
 int index_keep(struct objects *os, struct err *e)
 {
 	os->marked = false;
-	return run(os, "RELEASE op", e);
+	return db_run(os->db, e, "RELEASE op", 0, NULL);
 }
 
 void index_undo(struct objects *os)
@@ -98,8 +84,8 @@ void index_undo(struct objects *os)
 	struct err e;
 
 	if (os->marked && !db_idle(os->db)) {
-		run(os, "ROLLBACK TO op", &e);
-		run(os, "RELEASE op", &e);
+		db_run(os->db, &e, "ROLLBACK TO op", 0, NULL);
+		db_run(os->db, &e, "RELEASE op", 0, NULL);
 		names_undone(os);
 	}
 	os->marked = false;

@@ -30,26 +30,6 @@ static void fault(struct look *k, const char *thing, const char *did, const char
 	k->fn(k->arg, thing, wrong, did);
 }
 
-static bool has(const struct ref_list *l, int64_t what)
-{
-	return l->n && bsearch(&what, l->v, l->n, sizeof what, refs_compare);
-}
-
-static void sort(struct ref_list *l)
-{
-	if (l->n)
-		qsort(l->v, l->n, sizeof *l->v, refs_compare);
-}
-
-static int run2(struct objects *os, const char *sql, int64_t a, int64_t b, struct err *e)
-{
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, sql);
-
-	stmt_int(&s, 1, a);
-	stmt_int(&s, 2, b);
-	return stmt_run(&s, e);
-}
-
 /* ---- references */
 
 static int add_root(void *arg, int64_t root, uint64_t size)
@@ -96,32 +76,9 @@ static int gather(struct look *k, struct err *e)
 		}
 	}
 	free(nodes.v);
-	sort(&k->refs);
+	refs_sort(&k->refs);
 	return rc;
 }
-
-/* The sorted references from *i on that are `id` (a chunk), or minus it (nodes are walked downwards). */
-static int64_t counted(const struct ref_list *l, int64_t what)
-{
-	size_t lo = 0, hi = l->n;
-	int64_t n = 0;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (l->v[mid] < what)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < l->n && l->v[lo] == what; lo++)
-		n++;
-	return n;
-}
-
-struct wrong {
-	int64_t id, n;
-};
 
 static int check_counts(struct look *k, bool nodes, struct err *e)
 {
@@ -130,7 +87,7 @@ static int check_counts(struct look *k, bool nodes, struct err *e)
 
 	struct stmt s = stmt_prepare(k->os->db, nodes ? "SELECT id, refs FROM node ORDER BY id" : "SELECT id, refs FROM chunk ORDER BY id");
 	while ((rc = stmt_step(&s, e)) > 0) {
-		int64_t id = stmt_col_int(&s, 0), n = counted(&k->refs, nodes ? -id : id);
+		int64_t id = stmt_col_int(&s, 0), n = refs_count(&k->refs, nodes ? -id : id);
 
 		if ((rc = refs_add(&rows, id, e)) < 0)
 			break;
@@ -145,15 +102,15 @@ static int check_counts(struct look *k, bool nodes, struct err *e)
 
 		snprintf(thing, sizeof thing, "objects: %s %" PRId64, nodes ? "node" : "chunk", wrong.v[i]);
 		if (k->repair)
-			rc = run2(k->os, nodes ? "UPDATE node SET refs = $2 WHERE id = $1" : "UPDATE chunk SET refs = $2 WHERE id = $1", wrong.v[i],
-				  wrong.v[i + 1], e);
+			rc = INDEX_RUN(k->os, e, nodes ? "UPDATE node SET refs = $2 WHERE id = $1" : "UPDATE chunk SET refs = $2 WHERE id = $1",
+				       wrong.v[i], wrong.v[i + 1]);
 		fault(k, thing, k->repair && rc == 0 ? "counted anew" : NULL, "its count of references is not what refers to it (%" PRId64 ")", wrong.v[i + 1]);
 	}
 	/* what is referred to and has no row */
 	for (size_t i = 0; rc >= 0 && i < k->refs.n; i++) {
 		int64_t what = k->refs.v[i];
 
-		if ((what < 0) != nodes || (i && k->refs.v[i - 1] == what) || has(&rows, nodes ? -what : what))
+		if ((what < 0) != nodes || (i && k->refs.v[i - 1] == what) || refs_has(&rows, nodes ? -what : what))
 			continue;
 		if (nodes) {
 			char thing[60];
@@ -169,6 +126,30 @@ static int check_counts(struct look *k, bool nodes, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
+/* What packs say lives in them against the rows that are. */
+static int check_live(struct look *k, struct err *e)
+{
+	struct ref_list wrong = { 0 };
+	struct stmt s = stmt_prepare(k->os->db, "SELECT id, n FROM (SELECT p.id AS id, p.live AS live, (SELECT coalesce(sum((c.stored + 63) / 8 * 8), 0) FROM chunk c "
+				     "WHERE c.pack = p.id) AS n FROM pack p) AS x WHERE live <> n");
+	int rc;
+
+	while ((rc = stmt_step(&s, e)) > 0)
+		if ((rc = refs_add(&wrong, stmt_col_int(&s, 0), e)) < 0 || (rc = refs_add(&wrong, stmt_col_int(&s, 1), e)) < 0)
+			break;
+	stmt_done(&s);
+	for (size_t i = 0; rc == 0 && i < wrong.n; i += 2) {
+		char thing[60];
+
+		snprintf(thing, sizeof thing, "objects: pack %" PRId64, wrong.v[i]);
+		if (k->repair)
+			rc = INDEX_RUN(k->os, e, "UPDATE pack SET live = $2, size = max(size, $2) WHERE id = $1", wrong.v[i], wrong.v[i + 1]);
+		fault(k, thing, k->repair && rc == 0 ? "counted anew" : NULL, "%" PRId64 " bytes of it live, the index says another number", wrong.v[i + 1]);
+	}
+	free(wrong.v);
+	return rc;
+}
+
 /* In one hold of the index, so that nothing of it changes between counting and comparing. */
 static int check_refs(struct look *k, struct err *e)
 {
@@ -179,6 +160,8 @@ static int check_refs(struct look *k, struct err *e)
 		rc = check_counts(k, true, e);
 	if (rc == 0)
 		rc = check_counts(k, false, e);
+	if (rc == 0)
+		rc = check_live(k, e);
 	index_end(k->os, k->repair);
 	return rc;
 }
@@ -283,7 +266,7 @@ static int check_chunks(struct look *k, struct err *e)
 		}
 	} while (rc >= 0 && n == ARRAY_LEN(w));
 	free(z.v.v);
-	sort(&k->bad);
+	refs_sort(&k->bad);
 	return rc < 0 ? rc : 0;
 }
 
@@ -308,10 +291,13 @@ static int rescue_record(void *arg, const struct where *w, const void *data)
 	struct objects *os = r->k->os;
 	int rc = 0;
 
-	if (!has(&r->k->bad, w->id) || !proves(r->k, w, data))
+	if (!refs_has(&r->k->bad, w->id) || !proves(r->k, w, data))
 		return 0;
 	if (!index_enter(os, r->e))
 		return -r->e->code;
+	struct where was;
+	bool there = chunks_row(os, w->id, &was) == 0;
+	rc = there ? pack_count(os, was.pack, 0, -record_size(was.stored), r->e) : 0;
 	struct stmt s = stmt_prepare(os->db, "INSERT INTO chunk (id, h, h2, len, pack, at, stored, refs) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
 				     "ON CONFLICT (id) DO UPDATE SET h = $2, h2 = $3, len = $4, pack = $5, at = $6, stored = $7, refs = $8, bad = 0");
 	stmt_int(&s, 1, w->id);
@@ -321,12 +307,14 @@ static int rescue_record(void *arg, const struct where *w, const void *data)
 	stmt_int(&s, 5, w->pack);
 	stmt_int(&s, 6, w->at);
 	stmt_int(&s, 7, w->stored);
-	stmt_int(&s, 8, counted(&r->k->refs, w->id));
-	rc = stmt_run(&s, r->e);
-	stmt_done(&s);
+	stmt_int(&s, 8, refs_count(&r->k->refs, w->id));
 	if (rc == 0)
-		rc = run2(os, "INSERT INTO pack (id, size, live) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET live = live + $2", w->pack,
-			  record_size(w->stored), r->e);
+		rc = stmt_run(&s, r->e);
+	stmt_done(&s);
+	if (rc == 0 && there && !was.pack)
+		rc = INDEX_RUN(os, r->e, "DELETE FROM fresh WHERE id = $1", w->id);
+	if (rc == 0)
+		rc = pack_count(os, w->pack, 0, record_size(w->stored), r->e);
 	index_end(os, true);
 	chunks_moved(os, w->id);
 	return rc < 0 ? rc : refs_add(&r->found, w->id, r->e);
@@ -348,7 +336,7 @@ static int mark_bad(struct look *k, struct err *e)
 	if (!index_enter(k->os, e))
 		return -e->code;
 	for (size_t i = 0; rc == 0 && i < k->bad.n; i++)
-		rc = run2(k->os, "UPDATE chunk SET bad = $2 WHERE id = $1", k->bad.v[i], 1, e);
+		rc = INDEX_RUN(k->os, e, "UPDATE chunk SET bad = 1 WHERE id = $1", k->bad.v[i]);
 	index_end(k->os, true);
 	return rc;
 }
@@ -359,14 +347,14 @@ static int rescue(struct look *k, struct err *e)
 	struct ref_list lost = { 0 };
 	int rc = packs_each(k->os->packs, rescue_pack, &r, e);
 
-	sort(&r.found);
+	refs_sort(&r.found);
 	for (size_t i = 0; rc == 0 && i < k->bad.n; i++) {
 		char thing[60];
 
 		if (i && k->bad.v[i] == k->bad.v[i - 1])
 			continue;
 		snprintf(thing, sizeof thing, "objects: chunk %" PRId64, k->bad.v[i]);
-		if (has(&r.found, k->bad.v[i]))
+		if (refs_has(&r.found, k->bad.v[i]))
 			fault(k, thing, "found in a pack", "its record is not where the index says");
 		else
 			rc = refs_add(&lost, k->bad.v[i], e);
@@ -394,7 +382,7 @@ static int meets(void *arg, int64_t what)
 	if (l->found)
 		return 0;
 	if (what > 0)
-		l->found = has(&l->k->bad, what);
+		l->found = refs_has(&l->k->bad, what);
 	else
 		node_refs(l->k->os, -what, meets, l, &e);	/* at most three levels */
 	return 0;
@@ -517,7 +505,7 @@ static int open_level(struct objects *os, struct walk *w, int level, struct err 
 	struct walk next = { .e = e };
 	int rc = 0;
 
-	sort(&w->refs);
+	refs_sort(&w->refs);
 	for (size_t i = 0, n; rc == 0 && i < w->refs.n; i += n) {
 		int64_t what = w->refs.v[i], refs = 0, at = -1;
 
@@ -566,7 +554,7 @@ int space_stored(struct objects *os, int64_t space, int64_t tenant, struct store
 		rc = open_level(os, &w, level, e);
 		index_end(os, false);
 	}
-	sort(&w.refs);
+	refs_sort(&w.refs);
 	if (rc == 0 && !index_enter(os, e))
 		rc = -e->code;
 	else if (rc == 0) {

@@ -589,6 +589,37 @@ int refs_add(struct ref_list *r, int64_t what, struct err *e)
 	return 0;
 }
 
+static int compare(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void refs_sort(struct ref_list *r)
+{
+	if (r->n)
+		qsort(r->v, r->n, sizeof *r->v, compare);
+}
+
+int64_t refs_count(const struct ref_list *r, int64_t what)
+{
+	size_t lo = 0, hi = r->n;
+	int64_t n = 0;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (r->v[mid] < what)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < r->n && r->v[lo] == what; lo++)
+		n++;
+	return n;
+}
+
 static int save_node(struct saved *s, int64_t id, int level, uint64_t span, unsigned char *data, size_t len, struct err *e)
 {
 	if (grow(&s->nodes, &s->cap_nodes, s->n_nodes + 1, sizeof *s->nodes, e) < 0) {

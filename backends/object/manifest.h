@@ -59,6 +59,13 @@ struct saved {
 };
 void saved_free(struct saved *s);
 int refs_add(struct ref_list *r, int64_t what, struct err *e);
+void refs_sort(struct ref_list *r);
+/* Of sorted ones: how often it is there. */
+int64_t refs_count(const struct ref_list *r, int64_t what);
+static inline bool refs_has(const struct ref_list *r, int64_t what)
+{
+	return refs_count(r, what) > 0;
+}
 
 /* The index is begun.  size: of the content whose root is a chunk. */
 int manifest_load(struct objects *os, int64_t root, uint64_t size, struct manifest *ret, struct err *e);

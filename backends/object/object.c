@@ -55,7 +55,6 @@ int body_know(struct body *b, struct err *e)
 	b->size = n.size;
 	b->used = n.used;
 	b->mtime = n.mtime;
-	b->uncut = n.uncut;
 	b->compress = space_get(b->os, n.space, &s, &(struct err){ 0 }) < 0 || s.compression;
 	if (n.uncut)
 		b->dirty = true;	/* new: even if nothing is written it is to be kept */
@@ -142,6 +141,8 @@ int object_open(struct objects *os, int64_t id, int flags, struct object **ret, 
 	if (rc == 0 && flags & O_TRUNC && write)
 		rc = truncate_locked(b, 0, e);
 	pthread_mutex_unlock(&b->lock);
+	if (rc == 0 && flags & O_TRUNC && write)
+		etag_changed(os, id, 0);
 	if (rc == 0 && !(*ret = handle(b, write)))
 		rc = err_set(e, ENOMEM, "%m");
 	if (rc < 0)

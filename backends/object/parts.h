@@ -23,6 +23,8 @@ void index_end(struct objects *os, bool changed);
 int index_mark(struct objects *os, struct err *e);
 int index_keep(struct objects *os, struct err *e);
 void index_undo(struct objects *os);
+/* A writing statement whose parameters are integers. */
+#define INDEX_RUN(os, e, sql, ...) db_run(index_db(os), e, sql, sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), (int64_t[]){ __VA_ARGS__ })
 /* Numbers for entries, chunks, nodes, versions: each used once, for ever. */
 int64_t index_id(struct objects *os);
 /* Free bytes of the disk are short: nothing but removing is begun.  ENOSPC. */

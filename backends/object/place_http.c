@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "../base/log.h"
+#include "../base/text.h"
 #include "place_parts.h"
 
 #define IDLE_MAX 16
@@ -163,23 +164,6 @@ bool range_parse(const char *text, int64_t *first, int64_t *last, int64_t *total
 	return true;
 }
 
-/* A value with what is no text in it, or too long, is none. */
-static void keep_header(char *to, size_t size, const char *value, size_t len)
-{
-	while (len && strchr(" \t", *value)) {
-		value++;
-		len--;
-	}
-	while (len && strchr(" \t\r\n", value[len - 1]))
-		len--;
-	*to = '\0';
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
-			return;
-	if (len < size)
-		snprintf(to, size, "%.*s", (int)len, value);
-}
-
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
 	struct try *t = arg;
@@ -197,7 +181,7 @@ static size_t on_header(char *line, size_t one, size_t len, void *arg)
 		size_t n = strlen(kept[i].name);
 
 		if (len > n && strncasecmp(line, kept[i].name, n) == 0)
-			keep_header(kept[i].to, kept[i].size, line + n, len - n);
+			header_value(kept[i].to, kept[i].size, line + n, len - n);
 	}
 	if (*date) {
 		time_t d = curl_getdate(date, NULL);

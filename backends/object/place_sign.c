@@ -8,16 +8,12 @@
 
 #include "place_parts.h"
 
+#include "../base/text.h"
+
 #define STEP (256 << 10)
 #define SHA256_LEN 32
 
 AUTO_FN(EVP_MD_CTX *, EVP_MD_CTX_free);
-
-static void to_hex(const unsigned char *from, size_t n, char *ret)
-{
-	for (size_t i = 0; i < n; i++)
-		snprintf(ret + 2 * i, 3, "%02x", from[i]);
-}
 
 /* ---- digests */
 
@@ -41,7 +37,7 @@ static int fd_digest(const EVP_MD *md, int fd, uint64_t from, uint64_t size, cha
 	}
 	if (!EVP_DigestFinal_ex(c, sum, &len))
 		return err_set(e, EIO, "the digest of it cannot be computed");
-	to_hex(sum, len, ret);
+	hex_text(ret, sum, len);
 	return 0;
 }
 
@@ -62,7 +58,7 @@ int sha256_of_text(const char *text, char ret[SHA256_HEX], struct err *e)
 
 	if (!EVP_Digest(text, strlen(text), sum, &len, EVP_sha256(), NULL))
 		return err_set(e, EIO, "the digest of it cannot be computed");
-	to_hex(sum, len, ret);
+	hex_text(ret, sum, len);
 	return 0;
 }
 
@@ -216,7 +212,7 @@ static int signature(const struct sign *s, const char *day, const char *text, ch
 			memcpy(k, next, sizeof k);
 	}
 	OPENSSL_cleanse(first, strlen(first));
-	to_hex(k, sizeof k, ret);
+	hex_text(ret, k, sizeof k);
 	OPENSSL_cleanse(k, sizeof k);
 	return good ? 0 : err_set(e, EIO, "the signature cannot be computed");
 }

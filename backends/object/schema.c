@@ -11,6 +11,7 @@ const char *const index_migrations[] = {
 "  refs INTEGER NOT NULL CHECK (refs >= 0),\n"
 "  bad INTEGER NOT NULL DEFAULT 0 CHECK (bad IN (0, 1)));\n"
 "CREATE INDEX chunk_hash ON chunk(h);\n"
+"CREATE INDEX chunk_pack ON chunk(pack);\n"
 "CREATE INDEX chunk_dead ON chunk(id) WHERE refs = 0;\n"
 "CREATE TABLE fresh (id INTEGER PRIMARY KEY REFERENCES chunk(id), data BLOB NOT NULL);\n"	/* small ones, not yet in a pack */
 "CREATE TABLE pack (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, live INTEGER NOT NULL DEFAULT 0);\n"

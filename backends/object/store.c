@@ -71,13 +71,10 @@ static int packs_missing(struct objects *os, struct err *e)
 	struct ref_list there = { 0 };
 	int rc = packs_each(os->packs, add_pack, &there, e);
 
-	if (there.n)
-		qsort(there.v, there.n, sizeof *there.v, refs_compare);
+	refs_sort(&there);
 	struct stmt s = stmt_prepare(os->db, "SELECT id FROM pack WHERE live > 0");
 	while (rc == 0 && (rc = stmt_step(&s, e)) > 0) {
-		int64_t id = stmt_col_int(&s, 0);
-
-		os->old_index |= !there.n || !bsearch(&id, there.v, there.n, sizeof id, refs_compare);
+		os->old_index |= !refs_has(&there, stmt_col_int(&s, 0));
 		rc = 0;
 	}
 	stmt_done(&s);

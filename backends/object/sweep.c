@@ -19,7 +19,6 @@ struct sweep {
 	pthread_cond_t wake;
 	pthread_t thread;
 	_Atomic bool stop;
-	bool soon;
 };
 
 /* ---- without references */
@@ -47,21 +46,11 @@ static int ids_of(struct objects *os, const char *sql, int64_t after, int64_t *i
 	return rc < 0 ? rc : n;
 }
 
-static int run1(struct objects *os, const char *sql, int64_t a, int64_t b, struct err *e)
-{
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, sql);
-
-	stmt_int(&s, 1, a);
-	if (strstr(sql, "$2"))
-		stmt_int(&s, 2, b);
-	return stmt_run(&s, e);
-}
-
 static int drop_node(struct objects *os, int64_t id, struct err *e)
 {
 	if (node_refs(os, id, drop_child, os, e) < 0)
 		return -e->code;
-	return run1(os, "DELETE FROM node WHERE id = $1 AND refs = 0", id, 0, e);
+	return INDEX_RUN(os, e, "DELETE FROM node WHERE id = $1 AND refs = 0", id);
 }
 
 static int drop_chunk(struct objects *os, int64_t id, struct err *e)
@@ -78,10 +67,10 @@ static int drop_chunk(struct objects *os, int64_t id, struct err *e)
 	stmt_done(&s);
 	if (rc <= 0)
 		return rc;
-	rc = pack ? run1(os, "UPDATE pack SET live = max(0, live - $2) WHERE id = $1", pack, record_size((uint32_t)stored), e) :
-		run1(os, "DELETE FROM fresh WHERE id = $1", id, 0, e);
+	rc = pack ? pack_count(os, pack, 0, -record_size((uint32_t)stored), e) :
+		INDEX_RUN(os, e, "DELETE FROM fresh WHERE id = $1", id);
 	if (rc == 0)
-		rc = run1(os, "DELETE FROM chunk WHERE id = $1 AND refs = 0", id, 0, e);
+		rc = INDEX_RUN(os, e, "DELETE FROM chunk WHERE id = $1 AND refs = 0", id);
 	chunks_moved(os, id);
 	return rc;
 }
@@ -191,18 +180,12 @@ static int move(struct objects *os, struct moving *m, const int64_t *from_pack, 
 		stmt_done(&s);
 		int moved = db_changes(os->db);
 		int64_t size = record_size(w->stored);
-		struct stmt p = stmt_prepare(os->db, "INSERT INTO pack (id, size, live) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET "
-					     "live = live + excluded.live, size = size + excluded.size");
-		stmt_int(&p, 1, w->pack);
-		stmt_int(&p, 2, size);
-		stmt_int(&p, 3, moved ? size : 0);
 		if (rc == 0)
-			rc = stmt_run(&p, e);
-		stmt_done(&p);
+			rc = pack_count(os, w->pack, size, moved ? size : 0, e);
 		if (rc == 0 && !from_pack[i])
-			rc = run1(os, "DELETE FROM fresh WHERE id = $1", w->id, 0, e);
+			rc = INDEX_RUN(os, e, "DELETE FROM fresh WHERE id = $1", w->id);
 		if (rc == 0 && from_pack[i] && moved)
-			rc = run1(os, "UPDATE pack SET live = max(0, live - $2) WHERE id = $1", from_pack[i], size, e);
+			rc = pack_count(os, from_pack[i], 0, -size, e);
 		chunks_moved(os, w->id);
 	}
 	if (rc < 0)
@@ -315,7 +298,7 @@ static int compact(struct objects *os, int64_t pack, struct err *e)
 	free(c.from_at);
 	free(c.from_pack);
 	/* what is still said to be here is damaged (its record was not sound): the pack stays for a look at it */
-	if (rc == 0 && query1(os, "SELECT count(*) FROM chunk WHERE pack = $1", pack) > 0) {
+	if (rc == 0 && query1(os, "SELECT 1 FROM chunk WHERE pack = $1 LIMIT 1", pack)) {
 		log_warn("objects: pack %ld has damaged records; cirrusfs fsck --data says which objects", (long)pack);
 		return err_set(e, EBADMSG, "pack %ld is damaged", (long)pack);
 	}
@@ -364,7 +347,7 @@ static int punch(struct objects *os, int64_t pack, struct err *e)
 		return rc;
 	if (!index_enter(os, e))
 		return -e->code;
-	rc = run1(os, "UPDATE pack SET size = live WHERE id = $1", pack, 0, e);
+	rc = INDEX_RUN(os, e, "UPDATE pack SET size = live WHERE id = $1", pack);
 	index_end(os, true);
 	return rc;
 }
@@ -374,7 +357,7 @@ static int pack_gone(struct objects *os, int64_t pack, struct err *e)
 {
 	if (!index_enter(os, e))
 		return -e->code;
-	int rc = run1(os, "DELETE FROM pack WHERE id = $1", pack, 0, e);
+	int rc = INDEX_RUN(os, e, "DELETE FROM pack WHERE id = $1", pack);
 	index_end(os, true);
 	if (rc == 0)
 		rc = index_sync(os, e);
@@ -398,7 +381,7 @@ static int compact_some(struct objects *os, struct err *e)
 
 	if (!pack || pack == skip || chunks_pending_in(os, pack))
 		return 0;
-	bool empty = !query1(os, "SELECT count(*) FROM chunk WHERE pack = $1", pack);
+	bool empty = !query1(os, "SELECT 1 FROM chunk WHERE pack = $1 LIMIT 1", pack);
 	int rc = empty ? 0 : low ? punch(os, pack, e) : compact(os, pack, e);
 	if (rc == 0 && (empty || !low))
 		rc = pack_gone(os, pack, e);
@@ -451,7 +434,6 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
-		w->soon = false;
 		pthread_mutex_unlock(&w->lock);
 		look(os, &fresh_at, &packs_at, &expire_at);
 		pthread_mutex_lock(&w->lock);
@@ -496,9 +478,4 @@ void sweep_stop(struct objects *os)
 	pthread_join(w->thread, NULL);
 	os->sweep = NULL;
 	free(w);
-}
-
-void sweep_soon(struct objects *os)
-{
-	/* it looks twice a second: what goes is not urgent */
 }

@@ -401,6 +401,15 @@ int stmt_run(struct stmt *s, struct err *e)
 	return rc;
 }
 
+int db_run(struct db *db, struct err *e, const char *sql, int n, const int64_t *v)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
+
+	for (int i = 0; i < n; i++)
+		stmt_int(&s, i + 1, v[i]);
+	return stmt_run(&s, e);
+}
+
 int64_t stmt_col_int(struct stmt *s, int col)
 {
 	return sqlite3_column_int64(s->st, col);
@@ -453,13 +462,6 @@ int db_changes(struct db *db)
 
 /* ---- transactions */
 
-static int run(struct db *db, const char *sql, struct err *e)
-{
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
-
-	return stmt_run(&s, e);
-}
-
 /* Ends the open batch with this result and lets its members go.  write_lock is held. */
 static void batch_end(struct state *st, const struct err *result)
 {
@@ -476,7 +478,7 @@ static void batch_commit(struct state *st)
 {
 	struct err e = { 0 };
 
-	if (run(st->writer, "COMMIT", &e) < 0) {
+	if (db_run(st->writer, &e, "COMMIT", 0, NULL) < 0) {
 		log_error("commit: %s", e.msg);
 		sqlite3_exec(st->writer->h, "ROLLBACK", NULL, NULL, NULL);
 	}
@@ -514,9 +516,9 @@ int tx_begin(struct state *st, struct tx *tx, struct err *e)
 	*tx = (struct tx){ .st = st, .db = st->writer };
 	int rc = 0;
 	if (sqlite3_get_autocommit(st->writer->h))
-		rc = run(st->writer, "BEGIN IMMEDIATE", e);
+		rc = db_run(st->writer, e, "BEGIN IMMEDIATE", 0, NULL);
 	if (rc == 0)
-		rc = run(st->writer, "SAVEPOINT tx", e);
+		rc = db_run(st->writer, e, "SAVEPOINT tx", 0, NULL);
 	if (rc < 0) {
 		if (!sqlite3_get_autocommit(st->writer->h))
 			batch_leave(st);
@@ -531,7 +533,7 @@ int tx_commit(struct tx *tx, struct err *e)
 {
 	struct state *st = tx->st;
 
-	int rc = run(st->writer, "RELEASE tx", e);
+	int rc = db_run(st->writer, e, "RELEASE tx", 0, NULL);
 	if (rc < 0) {
 		tx_rollback(tx);
 		return rc;
@@ -558,8 +560,8 @@ void tx_rollback(struct tx *tx)
 		return;
 	tx->open = false;
 	if (!batch_lost(tx->st, &lost)) {
-		run(tx->db, "ROLLBACK TO tx", &e);
-		run(tx->db, "RELEASE tx", &e);
+		db_run(tx->db, &e, "ROLLBACK TO tx", 0, NULL);
+		db_run(tx->db, &e, "RELEASE tx", 0, NULL);
 		batch_leave(tx->st);
 	}
 	pthread_mutex_unlock(&tx->st->write_lock);
@@ -567,27 +569,27 @@ void tx_rollback(struct tx *tx)
 
 int tx_mark(struct tx *tx, struct err *e)
 {
-	return run(tx->db, "SAVEPOINT part", e);
+	return db_run(tx->db, e, "SAVEPOINT part", 0, NULL);
 }
 
 int tx_keep(struct tx *tx, struct err *e)
 {
-	return run(tx->db, "RELEASE part", e);
+	return db_run(tx->db, e, "RELEASE part", 0, NULL);
 }
 
 void tx_undo(struct tx *tx)
 {
 	struct err e = { 0 };
 
-	run(tx->db, "ROLLBACK TO part", &e);
-	run(tx->db, "RELEASE part", &e);
+	db_run(tx->db, &e, "ROLLBACK TO part", 0, NULL);
+	db_run(tx->db, &e, "RELEASE part", 0, NULL);
 }
 
 int tx_settle(struct tx *tx, struct err *e)
 {
-	int rc = run(tx->db, "RELEASE tx", e);
+	int rc = db_run(tx->db, e, "RELEASE tx", 0, NULL);
 
-	return rc < 0 ? rc : run(tx->db, "SAVEPOINT tx", e);
+	return rc < 0 ? rc : db_run(tx->db, e, "SAVEPOINT tx", 0, NULL);
 }
 
 sqlite3 *db_handle(struct db *db)

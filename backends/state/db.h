@@ -48,6 +48,8 @@ void stmt_null(struct stmt *s, int n);
 int stmt_step(struct stmt *s, struct err *e);		/* 1 a row, 0 no more, -errno */
 /* For statements without a row to read: steps to the end. */
 int stmt_run(struct stmt *s, struct err *e);
+/* All of it at once: a statement whose parameters are n integers. */
+int db_run(struct db *db, struct err *e, const char *sql, int n, const int64_t *v);
 int64_t stmt_col_int(struct stmt *s, int col);
 const char *stmt_col_text(struct stmt *s, int col);	/* never NULL; valid until the next step */
 const void *stmt_col_blob(struct stmt *s, int col, size_t *len);	/* valid until the next step */

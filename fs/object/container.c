@@ -407,7 +407,7 @@ void containers_metrics(struct fs *fs, FILE *out)
 	if (!os || objects_stats(os, &st, &ignored) < 0)
 		return;
 	const struct { const char *name, *help; int64_t value; } lines[] = {
-		{ "cirrusfs_object_entries", "Objects and directories in all containers.", st.entries },
+		{ "cirrusfs_object_entries", "Objects in all containers.", st.entries },
 		{ "cirrusfs_object_chunks", "Different pieces they are made of.", st.chunks },
 		{ "cirrusfs_object_chunk_bytes", "Bytes of those.", st.chunk_bytes },
 		{ "cirrusfs_object_packs", "Files that hold them.", st.packs },

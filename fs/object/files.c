@@ -187,12 +187,8 @@ static int open_it(struct fs *fs, int64_t no, int flags, struct fopened *ret, st
 		return -e->code;
 	if (!h)
 		return err_set(e, ENOMEM, "%m");
-	if (object_open(os, no, flags & ~(O_CREAT | O_EXCL | O_TRUNC), &h->o, e) < 0)
+	if (object_open(os, no, flags, &h->o, e) < 0)
 		return gone(e);
-	if (flags & O_TRUNC && object_truncate(os, no, 0, e) < 0) {
-		object_close(h->o);
-		return -e->code;
-	}
 	h->fs = fs;
 	h->no = no;
 	h->direct = direct;
