@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../base/log.h"
 
@@ -19,6 +21,8 @@ struct commits {
 	pthread_cond_t turn, wake;
 	pthread_t clock;
 	bool stop, soon, leading, wal_dirty;
+	bool lay;			/* the WAL is to be laid out */
+	unsigned asked;			/* syncs, by users */
 	uint64_t wanted, done;		/* counted: requests, and those that were served */
 	struct err result;		/* of those up to done */
 	struct cut *first, **last;	/* queued */
@@ -187,6 +191,7 @@ static int commit(struct objects *os, struct err *e)
 		}
 		if (rc == 0 && something) {
 			os->tx = os->changed = false;
+			names_committed(os);
 			os->commits->wal_dirty = true;
 		}
 		chunks_recorded(os, rc == 0 && something);
@@ -211,6 +216,37 @@ static int commit(struct objects *os, struct err *e)
 		return err_set(e, errno, "sync the index: %m");
 	os->commits->wal_dirty = false;
 	return 0;
+}
+
+/* ---- the WAL's bytes on disk.  A file that grows costs a sync twice: the disk is told of its new size as well.  So it is filled with zeros up
+ * to where it begins anew (SQLite reads zeros as its end), once somebody waits for a sync. */
+
+#define LAY_BYTES (1 << 20)
+#define LAY_AFTER 16		/* syncs: who asks for a few only is not worth it */
+
+/* 1: there is more to be laid. */
+static int lay_piece(struct objects *os, const void *zeros)
+{
+	struct err e = { 0 };
+	struct stat st;
+	int more = 0;
+
+	/* SQLite writes to it with the lock held only: what is behind its end is nobody's */
+	if (!index_enter(os, &e))
+		return 0;
+	if (fstat(os->wal, &st) == 0 && st.st_size < os->wal_bytes && index_room(os, &e) == 0)
+		more = pwrite(os->wal, zeros, LAY_BYTES, st.st_size) == LAY_BYTES;
+	index_end(os, false);
+	return more && fdatasync(os->wal) == 0;
+}
+
+static void lay_wal(struct objects *os)
+{
+	void *zeros = calloc(1, LAY_BYTES);
+
+	while (zeros && lay_piece(os, zeros))
+		;
+	free(zeros);
 }
 
 /* ---- who waits */
@@ -247,6 +283,19 @@ int commit_wait(struct objects *os, struct err *e)
 	return -result.code;
 }
 
+int commit_asked(struct objects *os, struct err *e)
+{
+	struct commits *cm = os->commits;
+
+	pthread_mutex_lock(&cm->lock);
+	if (++cm->asked == LAY_AFTER) {
+		cm->lay = true;
+		pthread_cond_signal(&cm->wake);
+	}
+	pthread_mutex_unlock(&cm->lock);
+	return commit_wait(os, e);
+}
+
 void commit_soon(struct objects *os)
 {
 	struct commits *cm = os->commits;
@@ -268,11 +317,16 @@ static void *run_clock(void *arg)
 
 	pthread_mutex_lock(&cm->lock);
 	while (!cm->stop) {
-		if (!cm->soon) {
+		if (!cm->soon && !cm->lay) {
 			pthread_cond_wait(&cm->wake, &cm->lock);
 			continue;
 		}
+		bool lay = cm->lay;
+
+		cm->lay = false;
 		pthread_mutex_unlock(&cm->lock);
+		if (lay)
+			lay_wal(os);
 		usleep((failed ? 1000 : COMMIT_MS) * 1000);
 		int rc = commit_wait(os, &e);
 		if (rc < 0 && !failed++)

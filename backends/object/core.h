@@ -129,6 +129,7 @@ void commits_free(struct objects *os);
 void commit_queue(struct objects *os, struct cut *c);
 /* Until a commit that began after now is durable. */
 int commit_wait(struct objects *os, struct err *e);
+int commit_asked(struct objects *os, struct err *e);	/* the same, by a user's program */
 void commit_soon(struct objects *os);
 
 /* ---- bodies (object.c): contents that are open, or not yet cut */
@@ -158,6 +159,7 @@ struct objects {
 	char *dir;
 	struct db *db;
 	int wal;		/* descriptor of the index's WAL, to sync it */
+	int64_t wal_bytes;	/* as long as it gets before it begins anew */
 	pthread_mutex_t lock;	/* the index's */
 	pthread_cond_t gate_open;
 	bool tx, changed, marked;

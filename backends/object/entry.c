@@ -151,6 +151,8 @@ int entry_insert(struct objects *os, struct db *db, struct entry *n, int64_t key
 	if (etag && *etag)
 		stmt_text(&s, 18, etag);
 	int rc = names_step(os, &s, e);
+	if (rc == 0 && n->uncut)
+		rc = refs_add(&names_of(os)->made, n->id, e);
 	if (rc == 0 && n->type == ENTRY_FILE && n->parent)
 		space_count(os, n->space, (int64_t)n->size, 1);
 	return rc;
@@ -308,8 +310,15 @@ int names_flush(struct objects *os, struct err *e)
 	for (size_t i = 0; i < TOUCHED && n->n_touched && rc == 0; i++)
 		if (n->touched[i].dir)
 			rc = touch_write(os, index_db(os), &n->touched[i], e);
+	for (size_t i = 0; i < n->made.n && rc == 0; i++)
+		rc = RUN_SQL(os, index_db(os), e, "UPDATE entry SET uncut=2 WHERE id=$1 AND uncut=1", n->made.v[i]);
 	n->wrote = false;	/* by who commits */
 	return rc;
+}
+
+void names_committed(struct objects *os)
+{
+	names_of(os)->made.n = 0;
 }
 
 /* ---- paths */

@@ -322,7 +322,7 @@ static int check_open(struct check *c, struct err *e)
 {
 	AUTO(rows) struct rows r = { 0 };
 	char thing[400];
-	int rc = rows_get(c, &r, "SELECT id,space,parent,root,0,name FROM entry WHERE uncut=1 UNION SELECT id,space,parent,root,0,name FROM entry "
+	int rc = rows_get(c, &r, "SELECT id,space,parent,root,0,name FROM entry WHERE uncut>0 UNION SELECT id,space,parent,root,0,name FROM entry "
 			  "WHERE parent=0 AND type=1", e);
 
 	for (size_t i = 0; i < r.n && rc == 0; i++) {

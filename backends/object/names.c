@@ -712,7 +712,7 @@ int names_sweep(struct objects *os, struct err *e)
 	struct entry n;
 	int rc;
 
-	while ((rc = sweep_next(db, "SELECT " ENTRY_COLS " FROM entry WHERE uncut=1 LIMIT 1", &n, e)) > 0) {
+	while ((rc = sweep_next(db, "SELECT " ENTRY_COLS " FROM entry WHERE uncut=2 LIMIT 1", &n, e)) > 0) {
 		n.parent = 0;
 		if (RUN_SQL(os, db, e, "UPDATE entry SET parent=0,uncut=0 WHERE id=$1", n.id) < 0 || name_forget(os, n.id, e) < 0)
 			return -e->code;

@@ -2,6 +2,7 @@
  * with the index begun, but for spaces and tenants, which have a lock of their own. */
 #pragma once
 
+#include "manifest.h"
 #include "parts.h"
 
 #define PATH_BYTES 1024		/* below the top, as Swift's object names */
@@ -31,6 +32,7 @@ struct names {
 		int64_t dir, time;
 	} touched[TOUCHED];
 	unsigned n_touched;
+	struct ref_list made;	/* objects whose rows are not committed yet, uncut 1: those that still are when they are get 2 (names_flush) */
 };
 
 /* A writing statement whose parameters are integers. */

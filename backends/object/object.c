@@ -386,7 +386,7 @@ int object_sync(struct object *o, struct err *e)
 		return 0;
 	if (body_cut(o->b, true, e) < 0)
 		return -e->code;
-	return commit_wait(o->b->os, e);
+	return commit_asked(o->b->os, e);
 }
 
 /* ---- without bytes */

@@ -70,6 +70,7 @@ int name_etag(struct objects *os, int64_t id, char ret[33], struct err *e);	/* 1
 int name_set_etag(struct objects *os, int64_t id, int64_t root, const char *etag, struct err *e);
 /* What is kept in memory and belongs into the transaction that is about to be committed: directories' times. */
 int names_flush(struct objects *os, struct err *e);
+void names_committed(struct objects *os);	/* that transaction was committed */
 /* Something that was written is undone (by index_undo, or SQLite ended the transaction): what is known of it in memory is read anew. */
 void names_undone(struct objects *os);
 

@@ -63,5 +63,11 @@ const char *const index_migrations[] = {
 "  UPDATE space SET versions = versions + 1, version_bytes = version_bytes + NEW.size WHERE id = NEW.space; END;\n"
 "CREATE TRIGGER version_delete AFTER DELETE ON version BEGIN\n"
 "  UPDATE space SET versions = versions - 1, version_bytes = version_bytes - OLD.size WHERE id = OLD.space; END;\n",
+/* 2: a new object that is cut before its row is ever committed, and a chunk that is not in a pack yet, touch these indexes no more */
+"DROP INDEX entry_uncut;\n"
+"UPDATE entry SET uncut = 2 WHERE uncut = 1;\n"
+"CREATE INDEX entry_uncut ON entry(id) WHERE uncut = 2;\n"
+"DROP INDEX chunk_pack;\n"
+"CREATE INDEX chunk_pack ON chunk(pack) WHERE pack > 0;\n",
 };
 const size_t n_index_migrations = ARRAY_LEN(index_migrations);

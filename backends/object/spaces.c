@@ -38,6 +38,7 @@ void names_free(struct names *n)
 		return;
 	tdestroy(n->spaces, free);
 	tdestroy(n->tenants, free);
+	free(n->made.v);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
 }

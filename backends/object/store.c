@@ -129,7 +129,9 @@ static int checkpoints(struct objects *os, struct err *e)
 
 	if (statvfs(os->dir, &st) == 0 && st.f_blocks * st.f_frsize / 64 / 4096 < pages)
 		pages = st.f_blocks * st.f_frsize / 64 / 4096;
-	snprintf(sql, sizeof sql, "PRAGMA wal_autocheckpoint=%lu", pages < 100 ? 100 : pages);
+	pages = pages < 100 ? 100 : pages;
+	os->wal_bytes = (int64_t)(pages + pages / 8) * (4096 + 24);	/* the last commit goes beyond */
+	snprintf(sql, sizeof sql, "PRAGMA wal_autocheckpoint=%lu", pages);
 	return db_script(os->db, sql, e);
 }
 

@@ -298,7 +298,7 @@ static int compact(struct objects *os, int64_t pack, struct err *e)
 	free(c.from_at);
 	free(c.from_pack);
 	/* what is still said to be here is damaged (its record was not sound): the pack stays for a look at it */
-	if (rc == 0 && query1(os, "SELECT 1 FROM chunk WHERE pack = $1 LIMIT 1", pack)) {
+	if (rc == 0 && query1(os, "SELECT 1 FROM chunk WHERE pack > 0 AND pack = +$1 LIMIT 1", pack)) {
 		log_warn("objects: pack %ld has damaged records; cirrusfs fsck --data says which objects", (long)pack);
 		return err_set(e, EBADMSG, "pack %ld is damaged", (long)pack);
 	}
@@ -381,7 +381,7 @@ static int compact_some(struct objects *os, struct err *e)
 
 	if (!pack || pack == skip || chunks_pending_in(os, pack))
 		return 0;
-	bool empty = !query1(os, "SELECT 1 FROM chunk WHERE pack = $1 LIMIT 1", pack);
+	bool empty = !query1(os, "SELECT 1 FROM chunk WHERE pack > 0 AND pack = +$1 LIMIT 1", pack);
 	int rc = empty ? 0 : low ? punch(os, pack, e) : compact(os, pack, e);
 	if (rc == 0 && (empty || !low))
 		rc = pack_gone(os, pack, e);
