@@ -113,7 +113,7 @@ static void put_name(FILE *out, const char *name)
 
 static int list_names(struct db *db, int64_t id, FILE *out, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT etag IS NOT NULL,delete_at IS NOT NULL,attrs FROM entry WHERE id=$1");
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, "SELECT delete_at IS NOT NULL,attrs FROM entry WHERE id=$1");
 	AUTO(stmt_done) struct stmt a = stmt_prepare(db, "SELECT name FROM attr WHERE entry=$1");
 
 	stmt_int(&s, 1, id);
@@ -121,10 +121,8 @@ static int list_names(struct db *db, int64_t id, FILE *out, struct err *e)
 	if (rc <= 0)
 		return rc ? rc : err_set(e, ENOENT, "there is no object %" PRId64, id);
 	if (stmt_col_int(&s, 0))
-		put_name(out, "user.etag");
-	if (stmt_col_int(&s, 1))
 		put_name(out, "user.delete_at");
-	if (!stmt_col_int(&s, 2))
+	if (!stmt_col_int(&s, 1))
 		return 0;
 	stmt_int(&a, 1, id);
 	while ((rc = stmt_step(&a, e)) > 0)
@@ -382,18 +380,29 @@ int attrs_to_json(struct db *db, const struct entry *n, char **ret, struct err *
 	return 0;
 }
 
-static int put_json(struct objects *os, struct db *db, int64_t id, const char *name, const json_t *v, struct err *e)
+/* *ret: malloc'ed. */
+static int json_bytes(const json_t *v, unsigned char **ret, size_t *len, struct err *e)
 {
 	const char *hex = json_string_value(json_object_get(v, "hex"));
-	size_t len = hex ? strlen(hex) / 2 : 0;
 
+	*len = json_is_string(v) ? json_string_length(v) : hex ? strlen(hex) / 2 : 0;
+	if (!(*ret = malloc(*len + 1)))
+		return err_set(e, ENOMEM, "an old version's attributes: out of memory");
 	if (json_is_string(v))
-		return put(os, db, id, name, json_string_value(v), json_string_length(v), e);
-	AUTO(free) unsigned char *bytes = malloc(len + 1);
-	for (size_t i = 0; bytes && i < len; i++)
-		if (sscanf(hex + 2 * i, "%2hhx", &bytes[i]) != 1)
+		memcpy(*ret, json_string_value(v), *len);
+	for (size_t i = 0; hex && i < *len; i++)
+		if (sscanf(hex + 2 * i, "%2hhx", &(*ret)[i]) != 1)
 			return err_set(e, EBADMSG, "the attributes of an old version are damaged");
-	return bytes ? put(os, db, id, name, bytes, len, e) : err_set(e, ENOMEM, "restore a version: out of memory");
+	return 0;
+}
+
+static int put_json(struct objects *os, struct db *db, int64_t id, const char *name, const json_t *v, struct err *e)
+{
+	AUTO(free) unsigned char *bytes = NULL;
+	size_t len;
+	int rc = json_bytes(v, &bytes, &len, e);
+
+	return rc < 0 ? rc : put(os, db, id, name, bytes, len, e);
 }
 
 int attrs_from_json(struct objects *os, struct db *db, const char *json, struct entry *n, bool *any, struct err *e)
@@ -421,6 +430,68 @@ int attrs_from_json(struct objects *os, struct db *db, const char *json, struct 
 		*any = true;
 	}
 	return 0;
+}
+
+void attrs_owner(const char *json, mode_t *mode, uid_t *uid, gid_t *gid)
+{
+	AUTO(json) json_t *j = json_loads(*json ? json : "{}", 0, NULL);
+	const json_t *m = json_object_get(j, "mode");
+
+	if (json_is_integer(m))
+		*mode = (mode_t)json_integer_value(m) & 07777;
+	*uid = (uid_t)json_integer_value(json_object_get(j, "uid"));
+	*gid = (gid_t)json_integer_value(json_object_get(j, "gid"));
+}
+
+static int64_t names_of_json(const json_t *j, const char *etag, char *buf, size_t size, struct err *e)
+{
+	size_t len = 0;
+	const char *name;
+	json_t *v;
+
+	json_object_foreach((json_t *)j, name, v) {
+		size_t n = strlen(name) + 1;
+
+		if (strncmp(name, "user.", 5) != 0)
+			continue;
+		if (size && len + n > size)
+			return err_set(e, ERANGE, "%m");
+		if (size)
+			memcpy(buf + len, name, n);
+		len += n;
+	}
+	if (*etag && size && len + sizeof "user.etag" > size)
+		return err_set(e, ERANGE, "%m");
+	if (*etag && size)
+		memcpy(buf + len, "user.etag", sizeof "user.etag");
+	return (int64_t)(len + (*etag ? sizeof "user.etag" : 0));
+}
+
+int64_t attrs_read(const char *json, const char *etag, const char *name, char *buf, size_t size, struct err *e)
+{
+	AUTO(json) json_t *j = json_loads(*json ? json : "{}", 0, NULL);
+	AUTO(free) unsigned char *bytes = NULL;
+	const void *v = etag;
+	size_t len = strlen(etag);
+
+	if (!j)
+		return err_set(e, EBADMSG, "the attributes of an old version are damaged");
+	if (!name)
+		return names_of_json(j, etag, buf, size, e);
+	if (strcmp(name, "user.etag") != 0) {
+		const json_t *x = json_object_get(j, name);
+
+		if (strncmp(name, "user.", 5) != 0 || !x || json_bytes(x, &bytes, &len, e) < 0)
+			return e->code ? -e->code : err_set(e, ENODATA, "it had no %s", name);
+		v = bytes;
+	} else if (!len) {
+		return err_set(e, ENODATA, "its MD5 was not known when it was replaced");
+	}
+	if (size && len > size)
+		return err_set(e, ERANGE, "%m");
+	if (size)
+		memcpy(buf, v, len);
+	return (int64_t)len;
 }
 
 /* ---- what a name says */

@@ -178,6 +178,20 @@ bool body_is(struct objects *os, int64_t id)
 	return is;
 }
 
+bool body_version(struct objects *os, int64_t version, uint64_t *size, int64_t *mtime)
+{
+	struct bodies *bs = os->bodies;
+
+	pthread_mutex_lock(&bs->lock);
+	const struct body *b = find(bs, -version);
+	if (b) {
+		*size = b->size;
+		*mtime = b->mtime;
+	}
+	pthread_mutex_unlock(&bs->lock);
+	return b;
+}
+
 bool body_removed(struct objects *os, int64_t id)
 {
 	struct bodies *bs = os->bodies;
@@ -239,9 +253,10 @@ static int etag_now(struct body *b, char ret[33])
 
 int body_settle(struct body *b, struct err *e)
 {
-	if (b->owed && b->dirty && !b->removed)
+	if ((b->owed || b->closed_by) && b->dirty && !b->removed)
 		return cut_locked(b, false, e);
 	b->owed = false;	/* what was owed is on its way */
+	b->closed_by = NULL;
 	return 0;
 }
 
@@ -255,6 +270,7 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 		pthread_cond_wait(&b->changed, &b->lock);
 	if (!b->dirty) {
 		b->owed = false;
+		b->closed_by = NULL;
 		return 0;
 	}
 	etag_now(b, etag);
@@ -291,6 +307,7 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 	b->root = c->saved.root;
 	b->cuts++;
 	b->dirty = b->owed = false;
+	b->closed_by = NULL;
 	pthread_mutex_lock(&os->bodies->lock);
 	b->refs++;	/* the cut's */
 	pthread_mutex_unlock(&os->bodies->lock);
@@ -362,6 +379,41 @@ int body_cut(struct body *b, bool soon, struct err *e)
 	int rc = cut_locked(b, soon, e);
 	pthread_mutex_unlock(&b->lock);
 	return rc;
+}
+
+void body_settled(struct objects *os, int64_t id)
+{
+	struct body *b = body_find(os, id);
+	struct err e = { 0 };
+
+	if (!b)
+		return;
+	pthread_mutex_lock(&b->lock);
+	if (body_settle(b, &e) < 0)
+		log_warn("objects: object %ld cannot be stored: %s", (long)id, e.msg);
+	pthread_mutex_unlock(&b->lock);
+	body_put(b);
+}
+
+bool bodies_settled(struct objects *os)
+{
+	struct bodies *bs = os->bodies;
+	struct ref_list closed = { 0 };
+	struct err e;
+	bool owe = false;
+
+	pthread_mutex_lock(&bs->lock);
+	for (size_t i = 0; i < ARRAY_LEN(bs->table) && bs->n; i++)
+		for (const struct body *b = bs->table[i]; b; b = b->hash_next) {
+			owe |= b->versioned && (b->owed || b->cuts || b->due || b->closed_by);
+			if (b->closed_by)
+				refs_add(&closed, b->id, &e);
+		}
+	pthread_mutex_unlock(&bs->lock);
+	for (size_t i = 0; i < closed.n; i++)
+		body_settled(os, closed.v[i]);
+	free(closed.v);
+	return owe;
 }
 
 static struct body *take_due(struct bodies *bs, bool renamed)

@@ -14,6 +14,9 @@ struct body {
 	bool removed;		/* its name is gone; the same */
 	bool due, renamed;	/* stands in those lists; the same */
 	_Atomic bool owed;	/* a close or a renaming left its content to be cut as it was then */
+	/* Where versions are kept: a writer's close(2), that handle; once it is released, this body.  Whoever else changes it cuts it first: the
+	 * release may come after the next writer. */
+	_Atomic(const void *) closed_by;
 	struct body *due_next, *renamed_next;
 	_Atomic uint64_t size, used;
 	_Atomic int64_t mtime;
@@ -24,7 +27,7 @@ struct body {
 	pthread_cond_t changed;
 	bool known, loaded;	/* its row was read; its manifest was */
 	int64_t space, root;	/* root: of the last cut */
-	bool compress;
+	bool compress, versioned;
 	struct manifest m;
 	struct runs runs;
 	struct pins *pins;	/* guarded by the index */

@@ -294,13 +294,34 @@ static int remove_name(struct objects *os, struct db *db, int64_t dir, const cha
 	return entry_expired(&n, now) ? no_name(name, e) : 0;
 }
 
-int name_remove(struct objects *os, int64_t dir, const char *name, bool is_dir, struct err *e)
+int name_settle(struct objects *os, int64_t dir, const char *name, struct err *e)
 {
 	struct db *db = index_begin(os, e);
+	bool owed = false;
+	struct entry n;
+	struct dir d;
+	int64_t key;
 
 	if (!db)
 		return -e->code;
-	int rc = remove_name(os, db, dir, name, is_dir, e);
+	int rc = dir_get(os, db, dir, &d, e);
+	if (rc == 0 && space_versioned(os, d.space) && (rc = entry_find(db, dir, name, &n, &key, e)) > 0)
+		owed = n.type == ENTRY_FILE && body_is(os, n.id);
+	index_end(os, false);
+	if (rc < 0 || !owed)
+		return rc < 0 ? rc : 0;
+	body_settled(os, n.id);
+	return index_sync(os, e);
+}
+
+int name_remove(struct objects *os, int64_t dir, const char *name, bool is_dir, struct err *e)
+{
+	int rc = is_dir ? 0 : name_settle(os, dir, name, e);
+	struct db *db = rc < 0 ? NULL : index_begin(os, e);
+
+	if (!db)
+		return -e->code;
+	rc = remove_name(os, db, dir, name, is_dir, e);
 	names_end(os);
 	return rc;
 }
@@ -454,6 +475,8 @@ int name_rename(struct objects *os, int64_t dir, const char *name, int64_t newdi
 		return rc;
 	if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) || flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return err_set(e, EINVAL, "rename with flags %u is not known here", flags);
+	if (!flags && name_settle(os, newdir, newname, e) < 0)
+		return -e->code;
 	struct db *db = index_begin(os, e);
 	if (!db)
 		return -e->code;

@@ -91,6 +91,14 @@ void space_count_versions(struct objects *os, int64_t space, int64_t bytes, int6
 /* The content of n, a row as it stands, becomes a version of its path.  share: the row keeps its reference. */
 int version_keep(struct objects *os, struct db *db, const struct entry *n, const char *path, bool share, int64_t now, struct err *e);
 int version_marker(struct objects *os, struct db *db, int64_t space, const char *path, int64_t now, struct err *e);
+/* Within a mark. */
+int version_delete(struct objects *os, struct db *db, int64_t id, struct err *e);
+int version_restore_at(struct objects *os, struct db *db, int64_t id, int64_t dir, const char *name, bool noreplace, struct err *e);
+/* What is closed under that name and not yet cut is committed, so that it can become a version.  The index is not begun. */
+int name_settle(struct objects *os, int64_t dir, const char *name, struct err *e);
+/* Of JSON: mode and owner; a value, or all names (NULL), as attr_get. */
+void attrs_owner(const char *json, mode_t *mode, uid_t *uid, gid_t *gid);
+int64_t attrs_read(const char *json, const char *etag, const char *name, char *buf, size_t size, struct err *e);
 /* Attributes as JSON and back; malloc'ed. */
 int attrs_to_json(struct db *db, const struct entry *n, char **ret, struct err *e);
 int attrs_from_json(struct objects *os, struct db *db, const char *json, struct entry *n, bool *any, struct err *e);

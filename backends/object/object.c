@@ -12,7 +12,7 @@
 
 struct object {
 	struct body *b;
-	bool write;
+	bool write, wrote;
 };
 
 /* ---- what a body knows */
@@ -25,6 +25,8 @@ static int know_version(struct body *b, struct err *e)
 	if (!index_enter(b->os, e))
 		return -e->code;
 	int rc = version_content(b->os, -b->id, &size, &mtime, &b->root, e);
+	if (rc == 0 && b->root)	/* who reads it reads on when it is removed */
+		rc = pin(b->os, &b->pins, b->root, e);
 	index_end(b->os, false);
 	if (rc == 0) {
 		b->size = size;
@@ -55,7 +57,9 @@ int body_know(struct body *b, struct err *e)
 	b->size = n.size;
 	b->used = n.used;
 	b->mtime = n.mtime;
-	b->compress = space_get(b->os, n.space, &s, &(struct err){ 0 }) < 0 || s.compression;
+	bool told = space_get(b->os, n.space, &s, &(struct err){ 0 }) == 0;
+	b->compress = !told || s.compression;
+	b->versioned = told && s.versioning;
 	if (n.uncut)
 		b->dirty = true;	/* new: even if nothing is written it is to be kept */
 	b->known = true;
@@ -119,7 +123,7 @@ static struct object *handle(struct body *b, bool write)
 
 	if (!o)
 		return NULL;
-	*o = (struct object){ b, write };
+	*o = (struct object){ .b = b, .write = write };
 	pthread_mutex_lock(&b->os->bodies->lock);
 	b->opens++;
 	pthread_mutex_unlock(&b->os->bodies->lock);
@@ -145,6 +149,8 @@ int object_open(struct objects *os, int64_t id, int flags, struct object **ret, 
 		etag_changed(os, id, 0);
 	if (rc == 0 && !(*ret = handle(b, write)))
 		rc = err_set(e, ENOMEM, "%m");
+	if (rc == 0)
+		(*ret)->wrote = flags & O_TRUNC;
 	if (rc < 0)
 		body_put(b);
 	return rc;
@@ -155,10 +161,33 @@ int version_open(struct objects *os, int64_t version, struct object **ret, struc
 	return object_open(os, -version, O_RDONLY, ret, e);
 }
 
+bool object_versioned(const struct object *o)
+{
+	return o->write && o->b->versioned;
+}
+
+void object_flush(struct object *o)
+{
+	struct body *b = o->b;
+
+	if (!object_versioned(o))
+		return;
+	pthread_mutex_lock(&b->lock);
+	if (b->dirty && o->wrote)
+		b->closed_by = o;
+	pthread_mutex_unlock(&b->lock);
+}
+
 void object_close(struct object *o)
 {
 	struct body *b = o->b;
 
+	if (object_versioned(o)) {
+		pthread_mutex_lock(&b->lock);
+		if (b->closed_by == o)
+			b->closed_by = b;
+		pthread_mutex_unlock(&b->lock);
+	}
 	free(o);
 	body_closed(b, true);
 	body_put(b);
@@ -312,6 +341,9 @@ int64_t object_write(struct object *o, const char *buf, size_t size, int64_t off
 	if (!o->write)
 		return err_set(e, EBADF, "it is open for reading");
 	pthread_mutex_lock(&b->lock);
+	if (b->closed_by == o)	/* a copy of its descriptor was: it goes on */
+		b->closed_by = NULL;
+	o->wrote = true;
 	uint64_t at = append ? b->size : (uint64_t)off;
 	int rc = write_locked(b, buf, size, at, e);
 	if (rc == 0)

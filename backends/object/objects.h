@@ -102,7 +102,7 @@ int name_walk(struct objects *os, int64_t space, path_fn *fn, void *arg, struct 
 
 /* ---- extended attributes: those of Swift, with its limits (docs/objects.md) */
 int64_t attr_get(struct objects *os, int64_t id, const char *name, char *buf, size_t size, struct err *e);	/* ENODATA, ERANGE; size 0: the length */
-int64_t attr_list(struct objects *os, int64_t id, char *buf, size_t size, struct err *e);
+int64_t attr_list(struct objects *os, int64_t id, char *buf, size_t size, struct err *e);	/* without user.etag */
 int attr_set(struct objects *os, int64_t id, const char *name, const char *value, size_t size, int flags, struct err *e);
 int attr_remove(struct objects *os, int64_t id, const char *name, struct err *e);
 /* For listings, where user.mime_type is not set: what a name's end says of its content: "image/jpeg"; application/octet-stream when nothing. */
@@ -115,6 +115,10 @@ int64_t object_read(struct object *o, char *buf, size_t size, int64_t off, struc
 int64_t object_write(struct object *o, const char *buf, size_t size, int64_t off, bool append, struct err *e);
 int object_truncate(struct objects *os, int64_t id, int64_t size, struct err *e);
 int object_sync(struct object *o, struct err *e);	/* cut and durable */
+/* A descriptor of it was closed: what it holds is cut before another writer changes it, whether or not object_close came by then.  Only where
+ * versions are kept and it was opened for writing (object_versioned). */
+void object_flush(struct object *o);
+bool object_versioned(const struct object *o);
 void object_close(struct object *o);			/* the last one cuts */
 int64_t object_copy(struct object *in, int64_t off_in, struct object *out, int64_t off_out, size_t len, struct err *e);
 int64_t object_seek(struct object *o, int64_t off, int whence, struct err *e);
@@ -141,6 +145,31 @@ int version_list(struct objects *os, int64_t space, const char *name, version_fn
 int version_open(struct objects *os, int64_t version, struct object **ret, struct err *e);	/* for reading */
 int version_restore(struct objects *os, int64_t version, struct err *e);
 int version_remove(struct objects *os, int64_t version, struct err *e);
+/* An extended attribute it had, user.etag too; name NULL: the names, each with a NUL.  As attr_get. */
+int64_t version_attr(struct objects *os, int64_t version, const char *name, char *buf, size_t size, struct err *e);
+
+/* The same as directories (vtree.c): the components of the object's path, and in the last a file a version: "2026-11-22T10:06:00.123456789Z",
+ * with ".removed" behind where it is the marker of a removal, which has no content.  Numbers of directories and versions do not overlap. */
+struct vnode {
+	int64_t id;
+	bool dir, marker, gone;	/* gone: removed while it is open */
+	int64_t time, mtime;	/* nanoseconds */
+	uint64_t size;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	char name[256];
+};
+int vtree_top(struct objects *os, int64_t space, int64_t *ret, struct err *e);
+int vtree_get(struct objects *os, int64_t id, struct vnode *ret, struct err *e);
+int vtree_find(struct objects *os, int64_t dir, const char *name, struct vnode *ret, struct err *e);	/* ENOENT */
+typedef int vnode_fn(void *arg, const struct vnode *n);
+/* Those whose number is above `after`, in that order; below 3: from the beginning. */
+int vtree_list(struct objects *os, int64_t dir, int64_t after, vnode_fn *fn, void *arg, struct err *e);
+int vtree_path(struct objects *os, int64_t id, int64_t *space, char *ret, size_t size, struct err *e);
+int vtree_remove(struct objects *os, int64_t dir, const char *name, bool is_dir, struct err *e);	/* ENOTEMPTY */
+/* A version becomes an object of that name, with its attributes, and is a version no more; what had the name is replaced.  EXDEV: of another space. */
+int vtree_move(struct objects *os, int64_t dir, const char *name, int64_t newdir, const char *newname, bool noreplace, struct err *e);
 
 /* ---- the whole */
 struct objects_stats {

@@ -45,6 +45,12 @@ void body_renamed(struct objects *os, int64_t id);
 void body_times(struct objects *os, int64_t id, int64_t mtime);
 /* It is open, or has what is not yet cut. */
 bool body_is(struct objects *os, int64_t id);
+/* An old version that is open: its size and time. */
+bool body_version(struct objects *os, int64_t version, uint64_t *size, int64_t *mtime);
+/* What was closed is cut, so that the next commit makes a version of it: of one object; of all in spaces that keep versions, true when there is
+ * something to commit.  The index is not begun. */
+void body_settled(struct objects *os, int64_t id);
+bool bodies_settled(struct objects *os);
 /* One reference to that content less, or more (root: manifest.h). */
 int content_drop(struct objects *os, int64_t root, struct err *e);
 int content_share(struct objects *os, int64_t root, struct err *e);

@@ -69,5 +69,10 @@ const char *const index_migrations[] = {
 "CREATE INDEX entry_uncut ON entry(id) WHERE uncut = 2;\n"
 "DROP INDEX chunk_pack;\n"
 "CREATE INDEX chunk_pack ON chunk(pack) WHERE pack > 0;\n",
+/* 3: numbers of the directories that old versions are shown in; parent of a space's top: minus the space */
+"CREATE TABLE vdir (id INTEGER PRIMARY KEY, space INTEGER NOT NULL, parent INTEGER NOT NULL, name TEXT NOT NULL);\n"
+"CREATE UNIQUE INDEX vdir_name ON vdir(parent, name);\n"
+"CREATE INDEX vdir_parent ON vdir(parent);\n"
+"CREATE INDEX vdir_space ON vdir(space);\n",
 };
 const size_t n_index_migrations = ARRAY_LEN(index_migrations);

@@ -410,6 +410,8 @@ static int space_delete(struct objects *os, struct db *db, const struct space *s
 	if (rc == 0)
 		rc = RUN_SQL(os, db, e, "DELETE FROM entry WHERE id=$1", s->root);
 	if (rc == 0)
+		rc = RUN_SQL(os, db, e, "DELETE FROM vdir WHERE space=$1", s->id);
+	if (rc == 0)
 		rc = RUN_SQL(os, db, e, "DELETE FROM space WHERE id=$1", s->id);
 	if (rc < 0)
 		return rc;

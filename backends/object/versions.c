@@ -198,7 +198,7 @@ int version_content(struct objects *os, int64_t version, uint64_t *size, int64_t
 
 /* ---- removed and restored */
 
-static int remove_version(struct objects *os, struct db *db, int64_t id, struct err *e)
+int version_delete(struct objects *os, struct db *db, int64_t id, struct err *e)
 {
 	AUTO(old) struct old o = { 0 };
 	int rc = old_get(db, id, &o, e);
@@ -244,43 +244,61 @@ static int parent_of(struct objects *os, struct db *db, const struct old *o, int
 }
 
 /* A new object with the old content takes the name: who has the present one open keeps it. */
-static int restore(struct objects *os, struct db *db, int64_t id, struct err *e)
+static int restore_as(struct objects *os, struct db *db, const struct old *o, const struct dir *d, const char *name, bool noreplace, struct err *e)
 {
-	AUTO(old) struct old o = { 0 };
-	struct entry there = { 0 }, n;
 	int64_t now = now_ns(), key;
-	const char *name = "";
-	struct dir d;
+	struct entry there = { 0 }, n;
 	bool any = false;
-	int rc = old_get(db, id, &o, e);
+	int rc;
 
-	if (rc < 0)
+	if (o->marker)
+		return err_set(e, EINVAL, "'%s' was removed then: there is no content to restore", o->name);
+	if ((rc = name_valid(name, e)) < 0 || (rc = dir_fits(d, name, 0, e)) < 0 || (rc = entry_live(os, db, d->id, name, now, &there, &key, e)) < 0)
 		return rc;
-	if (o.marker)
-		return err_set(e, EINVAL, "'%s' was removed then: there is no content to restore", o.name);
-	if ((rc = parent_of(os, db, &o, now, &d, &name, e)) < 0 || (rc = name_valid(name, e)) < 0 || (rc = dir_fits(&d, name, 0, e)) < 0 ||
-	    (rc = entry_live(os, db, d.id, name, now, &there, &key, e)) < 0)
-		return rc;
-	bool over = rc > 0;
+	bool over = rc > 0, file = over && there.type == ENTRY_FILE;
+	if (over && noreplace)
+		return err_set(e, EEXIST, "'%s' is there", name);
 	if (over && there.type == ENTRY_DIR)
-		return err_set(e, EISDIR, "'%s' is a directory now", o.name);
-	bool file = over && there.type == ENTRY_FILE;
-	if ((rc = space_room(os, o.space, (int64_t)o.size - (file ? (int64_t)there.size : 0), file ? 0 : 1, e)) < 0)
+		return err_set(e, EISDIR, "'%s' is a directory now", name);
+	if ((rc = space_room(os, d->space, (int64_t)o->size - (file ? (int64_t)there.size : 0), file ? 0 : 1, e)) < 0)
 		return rc;
 	if (over && (rc = entry_unlink(os, db, &there, false, now, e)) < 0)
 		return rc;
-	n = (struct entry){ .id = index_id(os), .parent = d.id, .space = o.space, .type = ENTRY_FILE, .mode = over ? there.mode : 0644,
-			    .uid = there.uid, .gid = there.gid, .size = o.size, .mtime = o.mtime, .ctime = now, .root = o.root };
+	n = (struct entry){ .id = index_id(os), .parent = d->id, .space = d->space, .type = ENTRY_FILE, .mode = over ? there.mode : 0644,
+			    .uid = there.uid, .gid = there.gid, .size = o->size, .mtime = o->mtime, .ctime = now, .root = o->root };
 	snprintf(n.name, sizeof n.name, "%s", name);
-	if ((rc = attrs_from_json(os, db, o.attrs, &n, &any, e)) < 0)
+	if ((rc = attrs_from_json(os, db, o->attrs, &n, &any, e)) < 0)
 		return rc;
 	n.attrs = any;
 	if (!key)
 		return err_set(e, ENOSPC, "too many names of a directory have the hash of '%s'", name);
-	if ((rc = entry_insert(os, db, &n, key, NULL, o.etag, e)) == 0 && n.root)
+	if ((rc = entry_insert(os, db, &n, key, NULL, o->etag, e)) == 0 && n.root)
 		rc = content_share(os, n.root, e);
-	dir_touch(os, db, d.id, now);
+	dir_touch(os, db, d->id, now);
 	return rc;
+}
+
+static int restore(struct objects *os, struct db *db, int64_t id, struct err *e)
+{
+	AUTO(old) struct old o = { 0 };
+	const char *name = "";
+	struct dir d;
+	int rc = old_get(db, id, &o, e);
+
+	if (rc == 0)
+		rc = parent_of(os, db, &o, now_ns(), &d, &name, e);
+	return rc < 0 ? rc : restore_as(os, db, &o, &d, name, false, e);
+}
+
+int version_restore_at(struct objects *os, struct db *db, int64_t id, int64_t dir, const char *name, bool noreplace, struct err *e)
+{
+	AUTO(old) struct old o = { 0 };
+	struct dir d;
+	int rc = old_get(db, id, &o, e);
+
+	if (rc < 0 || (rc = dir_get(os, db, dir, &d, e)) < 0)
+		return rc;
+	return d.space == o.space ? restore_as(os, db, &o, &d, name, noreplace, e) : err_set(e, EXDEV, "another container");
 }
 
 static int marked(struct objects *os, int64_t id, int (*fn)(struct objects *, struct db *, int64_t, struct err *), struct err *e)
@@ -303,5 +321,5 @@ int version_restore(struct objects *os, int64_t version, struct err *e)
 
 int version_remove(struct objects *os, int64_t version, struct err *e)
 {
-	return marked(os, version, remove_version, e);
+	return marked(os, version, version_delete, e);
 }

@@ -83,6 +83,7 @@ static const struct file container_files[] = {
 	{ "listing", .flags = F_HIDDEN | F_LIST, .show = container_show_listing, .help = "its objects: a header, then name, bytes, MD5 (- while it is computed), content type and time, with tabs" },
 	{ "listing.json", .flags = F_HIDDEN, .show = container_show_listing, .help = "the same in Swift's form" },
 	{ "objects", .flags = F_DIR, .files = &object_files, .help = "its objects: ordinary files and directories" },
+	{ "versions", .flags = F_DIR, .files = &version_files, .help = "while versioning is true: what objects were, in NAME/TIME; cp or mv into objects/ brings one back, rm forgets it" },
 	{ 0 }
 };
 

@@ -9,13 +9,6 @@
 #define ETAG "user.etag"
 #define TOPS 256
 
-struct open_file {
-	struct fs *fs;
-	struct object *o;
-	int64_t no;
-	bool direct;
-};
-
 struct objects *objects_of(struct fs *fs, struct err *e)
 {
 	struct cloud *cl = cloud_of(fs);
@@ -180,7 +173,7 @@ static int rename_name(struct fs *fs, int64_t dir, const char *name, int64_t new
 static int open_it(struct fs *fs, int64_t no, int flags, struct fopened *ret, struct err *e)
 {
 	struct objects *os = objects_of(fs, e);
-	AUTO(free) struct open_file *h = calloc(1, sizeof *h);
+	AUTO(free) struct object_file *h = calloc(1, sizeof *h);
 	bool direct = (flags & O_ACCMODE) == O_WRONLY;
 
 	if (!os)
@@ -192,7 +185,8 @@ static int open_it(struct fs *fs, int64_t no, int flags, struct fopened *ret, st
 	h->fs = fs;
 	h->no = no;
 	h->direct = direct;
-	*ret = (struct fopened){ .h = steal_ptr(&h), .direct = direct, .keep = true };
+	bool versioned = object_versioned(h->o);
+	*ret = (struct fopened){ .h = steal_ptr(&h), .direct = direct, .keep = true, .flush = versioned };
 	return 0;
 }
 
@@ -209,15 +203,17 @@ static int create(struct fs *fs, int64_t dir, const char *name, int flags, mode_
 	return -e->code;
 }
 
-static int64_t read_bytes(void *h, char *buf, size_t size, int64_t off, struct err *e)
+int64_t object_file_read(void *h, char *buf, size_t size, int64_t off, struct err *e)
 {
-	return object_read(((struct open_file *)h)->o, buf, size, off, e);
+	struct object *o = ((struct object_file *)h)->o;
+
+	return o ? object_read(o, buf, size, off, e) : 0;
 }
 
 /* The kernel lets go of cached pages before a write that goes round them, and who maps them may have read old bytes again since. */
 static int64_t write_bytes(void *h, const char *buf, size_t size, int64_t off, bool append, struct err *e)
 {
-	struct open_file *f = h;
+	struct object_file *f = h;
 	int64_t n = object_write(f->o, buf, size, off, append, e);
 
 	if (n > 0 && f->direct && object_shared(f->o))
@@ -227,7 +223,7 @@ static int64_t write_bytes(void *h, const char *buf, size_t size, int64_t off, b
 
 static int sync_file(void *h, struct err *e)
 {
-	return object_sync(((struct open_file *)h)->o, e);
+	return object_sync(((struct object_file *)h)->o, e);
 }
 
 static int sync_dir(struct fs *fs, int64_t dir, struct err *e)
@@ -237,25 +233,38 @@ static int sync_dir(struct fs *fs, int64_t dir, struct err *e)
 	return os ? objects_sync(os, e) : -e->code;
 }
 
-static void release(void *h)
+static int flush(void *h, struct err *e)
 {
-	object_close(((struct open_file *)h)->o);
+	object_flush(((struct object_file *)h)->o);
+	return 0;
+}
+
+void object_file_release(void *h)
+{
+	struct object *o = ((struct object_file *)h)->o;
+
+	if (o)
+		object_close(o);
 	free(h);
 }
 
-static int64_t copy(void *in, int64_t off_in, void *out, int64_t off_out, size_t len, struct err *e)
+int64_t object_file_copy(void *in, int64_t off_in, void *out, int64_t off_out, size_t len, struct err *e)
 {
-	return object_copy(((struct open_file *)in)->o, off_in, ((struct open_file *)out)->o, off_out, len, e);
+	struct object *from = ((struct object_file *)in)->o, *to = ((struct object_file *)out)->o;
+
+	return from && to ? object_copy(from, off_in, to, off_out, len, e) : 0;
 }
 
-static int64_t seek(void *h, int64_t off, int whence, struct err *e)
+int64_t object_file_seek(void *h, int64_t off, int whence, struct err *e)
 {
-	return object_seek(((struct open_file *)h)->o, off, whence, e);
+	struct object *o = ((struct object_file *)h)->o;
+
+	return o ? object_seek(o, off, whence, e) : err_set(e, ENXIO, "it is empty");
 }
 
 static int allocate(void *h, int mode, int64_t off, int64_t len, struct err *e)
 {
-	struct open_file *f = h;
+	struct object_file *f = h;
 	int rc = object_allocate(f->o, mode, off, len, e);
 
 	if (rc == 0)		/* pages that are mapped or cached hold what was there */
@@ -333,7 +342,7 @@ static int64_t list_xattr(struct fs *fs, int64_t no, char *buf, size_t size, str
 
 	if (!os || name_get(os, no, &n, e) < 0)
 		return -e->code;
-	len = n.attrs ? attr_list(os, no, buf, size, e) : 0;
+	len = n.attrs || n.delete_at ? attr_list(os, no, buf, size, e) : 0;
 	if (len < 0 || n.type != ENTRY_FILE || get_etag(os, no, NULL, 0, NULL, NULL, NULL, &(struct err){ 0 }) < 0)
 		return len;
 	if (size && size - (size_t)len < sizeof ETAG)
@@ -343,12 +352,20 @@ static int64_t list_xattr(struct fs *fs, int64_t no, char *buf, size_t size, str
 	return len + (int64_t)sizeof ETAG;
 }
 
-/* Written back as it is (cp -a, tar), it says nothing new. */
+static bool hex_only(const char *s, size_t n)
+{
+	while (n && strchr("0123456789abcdef", s[n - 1]) && s[n - 1])
+		n--;
+	return !n;
+}
+
+/* Written back as it is (cp -a, tar), it says nothing new; before it is known, which is when they do it, there is nothing to compare it with. */
 static int set_etag(struct objects *os, int64_t no, const char *value, size_t size, struct err *e)
 {
 	char etag[33];
+	bool known = object_etag(os, no, etag, NULL, NULL, NULL, &(struct err){ 0 }) == 0;
 
-	if (object_etag(os, no, etag, NULL, NULL, NULL, &(struct err){ 0 }) == 0 && size == 32 && memcmp(etag, value, 32) == 0)
+	if (size == 32 && (known ? memcmp(etag, value, 32) == 0 : hex_only(value, 32)))
 		return 0;
 	return err_set(e, EPERM, "%s is the MD5 of the bytes; nobody else sets it", ETAG);
 }
@@ -404,8 +421,8 @@ static int fs_room(struct fs *fs, int64_t no, struct statvfs *st, struct err *e)
 
 const struct files object_files = {
 	.no = 1, .top = top, .path = path, .lookup = lookup, .attr = attr, .set = set, .list = list, .mkdir = make_dir, .symlink = make_link,
-	.readlink = read_link, .remove = remove_name, .rename = rename_name, .create = create, .open = open_it, .read = read_bytes,
-	.write = write_bytes, .fsync = sync_file, .sync_dir = sync_dir, .release = release, .copy = copy, .seek = seek, .allocate = allocate,
+	.readlink = read_link, .remove = remove_name, .rename = rename_name, .take = versions_give, .create = create, .open = open_it, .read = object_file_read,
+	.write = write_bytes, .fsync = sync_file, .sync_dir = sync_dir, .flush = flush, .release = object_file_release, .copy = object_file_copy, .seek = object_file_seek, .allocate = allocate,
 	.getxattr = get_xattr, .xattr_forget = forget_xattr, .listxattr = list_xattr, .setxattr = set_xattr, .removexattr = remove_xattr,
 	.statfs = fs_room,
 };

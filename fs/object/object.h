@@ -5,7 +5,22 @@
 #include "../cloud.h"
 #include "../tree/files.h"
 
-extern const struct files object_files;
+extern const struct files object_files, version_files;
+
+/* What is shared by both: an open file of theirs. */
+struct object_file {
+	struct fs *fs;
+	struct object *o;	/* NULL: empty for ever (versions.c) */
+	int64_t no;
+	bool direct;
+};
+int64_t object_file_read(void *h, char *buf, size_t size, int64_t off, struct err *e);
+int64_t object_file_seek(void *h, int64_t off, int whence, struct err *e);
+int64_t object_file_copy(void *in, int64_t off_in, void *out, int64_t off_out, size_t len, struct err *e);
+void object_file_release(void *h);
+/* A version is moved into objects/ (files.h: take). */
+int versions_give(struct fs *fs, const struct files *from, int64_t dir, const char *name, int64_t newdir, const char *newname, unsigned flags,
+		  struct err *e);
 
 /* EIO while the store could not be opened. */
 struct objects *objects_of(struct fs *fs, struct err *e);

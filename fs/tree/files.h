@@ -33,6 +33,7 @@ struct fopened {
 	void *h;		/* the service's handle, until release */
 	bool direct;		/* not through the kernel's page cache */
 	bool keep;		/* what the kernel has cached of it is still true */
+	bool flush;		/* it wants to be told of each close(2), though nothing reads through it */
 };
 
 typedef int files_fn(void *arg, const char *name, const struct fattr *a, int64_t offset);
@@ -43,6 +44,7 @@ typedef void files_done(void *arg, const struct err *e, const void *value, size_
 enum fset { FSET_MODE = 1, FSET_UID = 2, FSET_GID = 4, FSET_SIZE = 8, FSET_MTIME = 32 };
 
 struct files {
+	bool live;	/* names come and go without a request: the kernel keeps none of them, nor attributes */
 	uint8_t no;	/* in inode numbers (the node's `file`): unique among all such tables, never used for another; 1..255 */
 	/* The number of the top directory of that object (a row of the state). */
 	int (*top)(struct fs *fs, int64_t object, int64_t *ret, struct err *e);
@@ -59,6 +61,9 @@ struct files {
 	int (*readlink)(struct fs *fs, int64_t no, char *ret, size_t size, struct err *e);	/* NUL-terminated */
 	int (*remove)(struct fs *fs, int64_t dir, const char *name, bool is_dir, struct err *e);	/* unlink, rmdir */
 	int (*rename)(struct fs *fs, int64_t dir, const char *name, int64_t newdir, const char *newname, unsigned flags, struct err *e);
+	/* A file of another such table comes here; NULL, or EXDEV: it is copied. */
+	int (*take)(struct fs *fs, const struct files *from, int64_t dir, const char *name, int64_t newdir, const char *newname, unsigned flags,
+		    struct err *e);
 	/* Makes a file that is not there yet (EEXIST) and opens it. */
 	int (*create)(struct fs *fs, int64_t dir, const char *name, int flags, mode_t mode, const struct who *w, struct fattr *ret, struct fopened *o,
 		      struct err *e);
@@ -69,6 +74,7 @@ struct files {
 	int (*sync_dir)(struct fs *fs, int64_t dir, struct err *e);
 	int (*flush)(void *h, struct err *e);		/* at each close(2) of a descriptor */
 	void (*release)(void *h);
+	/* Between files of all tables that have the same. */
 	int64_t (*copy)(void *in, int64_t off_in, void *out, int64_t off_out, size_t len, struct err *e);
 	int64_t (*seek)(void *h, int64_t off, int whence, struct err *e);	/* SEEK_DATA, SEEK_HOLE; ENXIO */
 	int (*allocate)(void *h, int mode, int64_t off, int64_t len, struct err *e);

@@ -102,9 +102,14 @@ static void fill(const struct fattr *a, uint64_t ino, struct stat *st)
 	};
 }
 
-static double keep(struct node n, const struct fattr *a)
+static bool cached(const struct at *at)
 {
-	return n.by_id || a->live ? 0 : LONG_S;
+	return !at->n.by_id && !at->f->live;
+}
+
+static double keep(const struct at *at, const struct fattr *a)
+{
+	return cached(at) && !a->live ? LONG_S : 0;
 }
 
 static struct node node_in(const struct at *dir, int64_t no)
@@ -116,7 +121,7 @@ static void fill_entry(const struct at *dir, const struct fattr *a, struct fuse_
 {
 	struct node n = node_in(dir, a->no);
 
-	*ep = (struct fuse_entry_param){ .ino = node_ino(n), .entry_timeout = n.by_id ? 0 : LONG_S, .attr_timeout = keep(n, a) };
+	*ep = (struct fuse_entry_param){ .ino = node_ino(n), .entry_timeout = cached(dir) ? LONG_S : 0, .attr_timeout = keep(dir, a) };
 	fill(a, ep->ino, &ep->attr);
 }
 
@@ -145,7 +150,7 @@ bool files_entry(struct req *r, struct node top, struct fuse_entry_param *ep)
 
 	if (find(r, node_ino(top), &at) < 0 || at.f->attr(r->fs, at.no, &a, &r->e) < 0)
 		return false;
-	*ep = (struct fuse_entry_param){ .ino = node_ino(top), .entry_timeout = keep(top, &a), .attr_timeout = keep(top, &a) };
+	*ep = (struct fuse_entry_param){ .ino = node_ino(top), .entry_timeout = keep(&at, &a), .attr_timeout = keep(&at, &a) };
 	fill(&a, ep->ino, &ep->attr);
 	return true;
 }
@@ -184,7 +189,7 @@ void files_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fill(&a, ino, &st);
-	fuse_reply_attr(req, &st, keep(at.n, &a));
+	fuse_reply_attr(req, &st, keep(&at, &a));
 	check_file(r.fs, at.n, at.no, since);
 }
 
@@ -205,7 +210,7 @@ void files_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, 
 		return;
 	}
 	fill(&a, ino, &now);
-	fuse_reply_attr(req, &now, keep(at.n, &a));
+	fuse_reply_attr(req, &now, keep(&at, &a));
 	tell_file(&r, &at);
 }
 
@@ -256,8 +261,10 @@ static char *buffer(size_t size)
 
 void files_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct at at = { .n = node_of(ino), .f = node_files(fs_of(req), node_of(ino)) };
+
 	fi->fh = 0;
-	fi->cache_readdir = fi->keep_cache = !node_of(ino).by_id;
+	fi->cache_readdir = fi->keep_cache = cached(&at);
 	fuse_reply_open(req, fi);
 }
 
@@ -438,10 +445,11 @@ static int rename_in(struct req *r, const struct at *from, const char *name, con
 {
 	if (!from->f || !to->f)
 		return err_set(&r->e, EPERM, "objects stay below objects/, and what is elsewhere stays there; cp copies");
-	if (from->f != to->f)
-		return err_set(&r->e, EXDEV, "another directory of files");
 	if (check_file_name(newname, &r->e) < 0 || check_removal(r, from) < 0)
 		return -r->e.code;
+	if (from->f != to->f)
+		return to->f->take ? to->f->take(r->fs, from->f, from->no, name, to->no, newname, flags, &r->e) :
+			err_set(&r->e, EXDEV, "another directory of files");
 	return from->f->rename(r->fs, from->no, name, to->no, newname, flags, &r->e);
 }
 
@@ -484,7 +492,7 @@ static void open_flags(struct opened *o, const struct fopened *how, struct fuse_
 	fi->direct_io = how->direct || o->n.by_id;
 	fi->keep_cache = how->keep && !fi->direct_io;
 	/* one that also reads may be mapped: its flush is what writes the kernel's dirty pages */
-	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY || ((fi->flags & O_ACCMODE) == O_WRONLY && !o->f->flush);
+	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY || ((fi->flags & O_ACCMODE) == O_WRONLY && !how->flush);
 }
 
 void files_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -651,7 +659,7 @@ void files_copy(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse_file_in
 
 	if (len > INT32_MAX)		/* the answer has 32 bits */
 		len = INT32_MAX & ~4095;
-	int64_t n = from->f == to->f && to->f->copy ? to->f->copy(from->h, off_in, to->h, off_out, len, &r.e) : -EOPNOTSUPP;
+	int64_t n = to->f->copy && from->f->copy == to->f->copy ? to->f->copy(from->h, off_in, to->h, off_out, len, &r.e) : -EOPNOTSUPP;
 	if (n == -EOPNOTSUPP) {		/* then the kernel copies */
 		fuse_reply_err(req, EOPNOTSUPP);
 	} else if (n < 0) {
