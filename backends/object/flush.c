@@ -134,6 +134,8 @@ int body_flush(struct body *b, bool all, bool soon, struct err *e)
 			i = 0;	/* others may have come meanwhile */
 		if (rc == 0)
 			rc = body_spill(b, e);
+		if (rc == 0 && !all)	/* there is more to come, and this goes on as long as it does */
+			etag_hint(b->os, b->id);
 		if (rc == 0)
 			b->failed.code = 0;
 		pthread_cond_broadcast(&b->changed);
@@ -164,7 +166,6 @@ static void *worker(void *arg)
 		b->queued = false;
 		body_flush(b, false, false, &e);
 		pthread_mutex_unlock(&b->lock);
-		etag_hint(b->os, b->id);
 		body_put(b);
 		pthread_mutex_lock(&bs->work_lock);
 	}

@@ -226,7 +226,7 @@ static int read_locked(struct body *b, unsigned char *buf, size_t len, uint64_t 
 		runs_read(&b->runs, buf, len, off);
 		return 0;
 	}
-	if (b->runs.n) {	/* partly: it is made whole first */
+	if (b->runs.n && runs_touch(&b->runs, off, len)) {	/* partly: it is made whole first */
 		rc = body_flush(b, true, false, e);
 		if (rc < 0)
 			return rc;

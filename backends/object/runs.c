@@ -165,6 +165,13 @@ bool runs_cover(const struct runs *rs, uint64_t off, uint64_t len)
 	return true;
 }
 
+bool runs_touch(const struct runs *rs, uint64_t off, uint64_t len)
+{
+	size_t i = seek(rs, off);
+
+	return i < rs->n && rs->v[i]->off < off + len;
+}
+
 void runs_remove(struct runs *rs, struct run *r)
 {
 	for (size_t i = 0; i < rs->n; i++)

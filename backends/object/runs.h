@@ -30,6 +30,8 @@ int runs_put(struct runs *rs, const void *data, size_t len, uint64_t off);
 void runs_read(const struct runs *rs, void *buf, size_t len, uint64_t off);
 /* Is the whole of it in runs? */
 bool runs_cover(const struct runs *rs, uint64_t off, uint64_t len);
+/* Is any of it? */
+bool runs_touch(const struct runs *rs, uint64_t off, uint64_t len);
 /* What is beyond size goes.  None is busy. */
 void runs_cut(struct runs *rs, uint64_t size);
 void runs_remove(struct runs *rs, struct run *r);
