@@ -227,9 +227,14 @@ static int read_stored(struct objects *os, const struct where *w, void *buf, str
 	return w->pack ? packs_read(os->packs, w, buf, e) : read_fresh(os, w, buf, e);
 }
 
+/* A context for each thread: to make one costs more than to unpack a chunk. */
 static int unpack(const struct where *w, const void *stored, void *buf, struct err *e)
 {
-	size_t n = ZSTD_decompress(buf, w->len, stored, w->stored);
+	static __thread ZSTD_DCtx *ctx;
+
+	if (!ctx && !(ctx = ZSTD_createDCtx()))
+		return err_set(e, ENOMEM, "%m");
+	size_t n = ZSTD_decompressDCtx(ctx, buf, w->len, stored, w->stored);
 
 	return ZSTD_isError(n) || n != w->len ? err_set(e, EBADMSG, "chunk %ld is damaged", (long)w->id) : 0;
 }
