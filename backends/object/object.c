@@ -324,6 +324,9 @@ static int throttle(struct body *b, struct err *e)
 		body_work(b);
 	while (b->working && b->runs.bytes > BODY_MAX)
 		pthread_cond_wait(&b->changed, &b->lock);
+	/* what a writer in order is at is left to grow: its end is no boundary that would be found again */
+	if (b->runs.bytes > BODY_MAX && body_flush(b, false, false, e) < 0)
+		return -e->code;
 	if (b->runs.bytes > BODY_MAX || b->runs.n > 2048)
 		return body_flush(b, true, false, e);
 	if (bs->bytes > DIRTY_MAX) {
