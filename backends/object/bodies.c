@@ -85,7 +85,8 @@ static bool make_due(struct bodies *bs, struct body *b)
 {
 	if (!b->dirty || b->removed || b->due)
 		return false;
-	b->due = b->owed = true;
+	b->owed = true;
+	b->due = true;
 	b->due_next = bs->due;
 	bs->due = b;
 	bs->n_due++;
@@ -218,7 +219,8 @@ void body_renamed(struct objects *os, int64_t id)
 	pthread_mutex_lock(&bs->lock);
 	struct body *b = bs->n ? find(bs, id) : NULL;
 	if (b && !b->renamed && (b->dirty || b->cuts)) {
-		b->renamed = b->owed = true;
+		b->owed = true;
+		b->renamed = true;
 		b->renamed_next = bs->renamed;
 		bs->renamed = b;
 		b->refs++;
