@@ -413,6 +413,14 @@ static void put_hash(void *arg, size_t i)
 		p->hash = hash_of(a->os, d, len);
 }
 
+static bool was_found(const struct put *p, int64_t id)
+{
+	for (unsigned i = 0; i < p->n_found; i++)
+		if (p->found[i].id == id)
+			return true;
+	return false;
+}
+
 /* The index is begun.  Candidates are pinned, so that none goes while it is compared. */
 static int put_seek(struct objects *os, struct pins **pins, struct put *p, struct err *e)
 {
@@ -424,15 +432,13 @@ static int put_seek(struct objects *os, struct pins **pins, struct put *p, struc
 		if (!q->moved && q->w.h == h && q->w.h2 == h2 && q->w.len == p->piece->len)
 			p->found[p->n_found++] = q->w;
 	pthread_mutex_unlock(&cs->lock);
-	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "SELECT " WHERE_COLUMNS " FROM chunk WHERE h = $1");
-	int rc = 0;
+	int64_t ids[16];
+	int n = hash_find(os, h, ids, ARRAY_LEN(ids), e), rc = n;
 
-	stmt_int(&s, 1, h);
-	while (p->n_found < ARRAY_LEN(p->found) && (rc = stmt_step(&s, e)) > 0) {
+	for (int i = 0; i < n && p->n_found < ARRAY_LEN(p->found); i++) {
 		struct where w;
 
-		read_where(&s, &w);
-		if (w.h2 == h2 && w.len == p->piece->len) {
+		if (row_where(os, ids[i], &w, &(struct err){ 0 }) == 0 && w.h == h && w.h2 == h2 && w.len == p->piece->len && !was_found(p, w.id)) {
 			pthread_mutex_lock(&cs->lock);
 			const struct pending *q = pending_by_id(cs, w.id);	/* it is being healed */
 			p->found[p->n_found++] = q ? q->w : w;
@@ -661,7 +667,7 @@ static int insert_chunk(struct objects *os, const struct pending *p, int64_t ref
 	stmt_int(&s, 6, p->w.at);
 	stmt_int(&s, 7, p->w.stored);
 	stmt_int(&s, 8, refs);
-	if (stmt_run(&s, e) < 0)
+	if (stmt_run(&s, e) < 0 || hash_add(os, p->w.h, p->w.id, e) < 0)
 		return -e->code;
 	if (!p->data)
 		return 0;

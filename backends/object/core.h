@@ -112,6 +112,18 @@ extern uint64_t chunks_hash_mask;	/* tests make chunks collide with it; ~0 */
 /* Work on n things by this thread and, while it is free, the crew (crew.c). */
 void crew_run(void (*fn)(void *arg, size_t i), void *arg, size_t n);
 
+/* ---- chunks by their hashes (hashes.c).  The index is begun. */
+struct hashes;
+int hashes_open(struct objects *os, int64_t hashed, struct err *e);
+void hashes_close(struct objects *os);
+int hash_add(struct objects *os, int64_t h, int64_t id, struct err *e);
+int hash_drop(struct objects *os, int64_t h, int64_t id, struct err *e);
+/* Numbers of chunks that have, or had, that hash; one may come twice.  How many. */
+int hash_find(struct objects *os, int64_t h, int64_t *ids, int max, struct err *e);
+/* By the sweeper: brings those in memory into the table when there are many, fills the filter.  The index is not begun. */
+int hashes_look(struct objects *os, bool idle, struct err *e);
+int64_t hashes_wrong(struct objects *os, bool repair, struct err *e);	/* rows that are missing or too many; repair: made anew */
+
 /* ---- commits (commit.c) */
 struct cut {			/* a version that is to be recorded */
 	struct cut *next;
@@ -154,6 +166,7 @@ void etag_changed(struct objects *os, int64_t id, uint64_t off);	/* what was bef
 /* ---- what nobody waits for (sweep.c): nodes and chunks without references, packs half dead, small chunks to be packed, expiry */
 int sweep_start(struct objects *os, struct err *e);
 void sweep_stop(struct objects *os);
+bool sweep_stopped(const struct objects *os);	/* its thread is to end */
 
 struct objects {
 	char *dir;
@@ -174,6 +187,7 @@ struct objects {
 	struct names *names;
 	struct packs *packs;
 	struct chunks *chunks;
+	struct hashes *hashes;
 	struct bodies *bodies;
 	struct commits *commits;
 	struct etags *etags;

@@ -162,6 +162,10 @@ static int check_refs(struct look *k, struct err *e)
 		rc = check_counts(k, false, e);
 	if (rc == 0)
 		rc = check_live(k, e);
+	int64_t wrong = rc == 0 ? hashes_wrong(k->os, k->repair, e) : 0;
+	if (wrong > 0)
+		fault(k, "objects/index.db", k->repair ? "made anew" : NULL, "%" PRId64 " chunks are not to be found by their hash, or found and gone", wrong);
+	rc = wrong < 0 ? (int)wrong : rc;
 	index_end(k->os, k->repair);
 	return rc;
 }
@@ -311,6 +315,10 @@ static int rescue_record(void *arg, const struct where *w, const void *data)
 	if (rc == 0)
 		rc = stmt_run(&s, r->e);
 	stmt_done(&s);
+	if (rc == 0 && there && was.h != w->h)
+		rc = hash_drop(os, was.h, w->id, r->e);
+	if (rc == 0 && (!there || was.h != w->h))
+		rc = hash_add(os, w->h, w->id, r->e);
 	if (rc == 0 && there && !was.pack)
 		rc = INDEX_RUN(os, r->e, "DELETE FROM fresh WHERE id = $1", w->id);
 	if (rc == 0)

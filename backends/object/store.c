@@ -30,7 +30,7 @@ static int meta_get(struct objects *os, const char *name, int64_t dflt, int64_t 
 
 static int settings(struct objects *os, struct err *e)
 {
-	int64_t seed = 0, min, avg, max;
+	int64_t seed = 0, min, avg, max, hashed;
 
 	if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
 		return err_set(e, EIO, "no random bytes: %m");
@@ -40,7 +40,7 @@ static int settings(struct objects *os, struct err *e)
 	os->new_index = known == 0;
 	if (known < 0 || meta_get(os, "next", 16, &os->next_id, e) < 0 || meta_get(os, "seed", seed >> 1, &seed, e) < 0 ||
 	    meta_get(os, "chunk-min", CHUNK_MIN, &min, e) < 0 || meta_get(os, "chunk-avg", CHUNK_AVG, &avg, e) < 0 ||
-	    meta_get(os, "chunk-max", CHUNK_LARGEST, &max, e) < 0)
+	    meta_get(os, "chunk-max", CHUNK_LARGEST, &max, e) < 0 || meta_get(os, "hashed", 0, &hashed, e) < 0 || hashes_open(os, hashed, e) < 0)
 		return -e->code;
 	if (min < 64 || avg <= min || max <= avg || max > CHUNK_MAX || avg & (avg - 1))
 		return err_set(e, EBADMSG, "the index says nonsense of chunks' sizes: %ld %ld %ld", (long)min, (long)avg, (long)max);
@@ -181,6 +181,7 @@ void objects_close(struct objects *os)
 	if (os->tx && !db_idle(os->db))
 		db_script(os->db, "ROLLBACK", &e);
 	chunks_close(os);
+	hashes_close(os);
 	pins_free(os);
 	if (os->names)
 		names_free(os->names);

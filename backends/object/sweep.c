@@ -55,14 +55,15 @@ static int drop_node(struct objects *os, int64_t id, struct err *e)
 
 static int drop_chunk(struct objects *os, int64_t id, struct err *e)
 {
-	struct stmt s = stmt_prepare(os->db, "SELECT pack, stored FROM chunk WHERE id = $1 AND refs = 0");
-	int64_t pack = 0, stored = 0;
+	struct stmt s = stmt_prepare(os->db, "SELECT pack, stored, h FROM chunk WHERE id = $1 AND refs = 0");
+	int64_t pack = 0, stored = 0, h = 0;
 
 	stmt_int(&s, 1, id);
 	int rc = stmt_step(&s, e);
 	if (rc > 0) {
 		pack = stmt_col_int(&s, 0);
 		stored = stmt_col_int(&s, 1);
+		h = stmt_col_int(&s, 2);
 	}
 	stmt_done(&s);
 	if (rc <= 0)
@@ -71,6 +72,8 @@ static int drop_chunk(struct objects *os, int64_t id, struct err *e)
 		INDEX_RUN(os, e, "DELETE FROM fresh WHERE id = $1", id);
 	if (rc == 0)
 		rc = INDEX_RUN(os, e, "DELETE FROM chunk WHERE id = $1 AND refs = 0", id);
+	if (rc == 0)
+		rc = hash_drop(os, h, id, e);
 	chunks_moved(os, id);
 	return rc;
 }
@@ -414,6 +417,8 @@ static void look(struct objects *os, int64_t *fresh_at, int64_t *packs_at, int64
 			;
 		*packs_at = now;
 	}
+	if (rc >= 0)
+		rc = hashes_look(os, now - *fresh_at > FRESH_MS / 2 || !fresh, &e);
 	if (time(NULL) >= *expire_at) {
 		int64_t next = names_expire(os, &e);
 
@@ -446,6 +451,11 @@ static void *run(void *arg)
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
+}
+
+bool sweep_stopped(const struct objects *os)
+{
+	return os->sweep->stop;
 }
 
 int sweep_start(struct objects *os, struct err *e)

@@ -74,6 +74,14 @@ def look():
     for name in 'next', 'seed', 'chunk-min', 'chunk-avg', 'chunk-max':
         if name not in meta:
             fault('meta:', name, 'is missing')
+    hashed = meta.get('hashed', 0)
+    rows, sought = dict(ask('SELECT id, h FROM chunk')), dict(ask('SELECT id, h FROM hash'))
+    for no in rows:
+        if no < hashed and sought.get(no) != rows[no]:
+            fault('chunk', no, 'has no row in hash')
+    for no in sought:
+        if rows.get(no) != sought[no]:
+            fault('hash: chunk', no, 'is gone or has another hash')
     chunks = look_chunks(ask)
     refs = {}               # chunks, and nodes as minus their numbers
     nodes = look_nodes(ask, chunks, refs)
