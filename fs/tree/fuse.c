@@ -842,6 +842,12 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	fuse_reply_err(req, strncmp(name, "system.", 7) == 0 ? EOPNOTSUPP : ENODATA);
 }
 
+/* What root may not do to a file is to execute it where nobody may: test -x, find -executable and tab completion ask. */
+static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	fuse_reply_err(req, mask & X_OK && !node_is_dir(fs_of(req), node_of(ino)) ? EACCES : 0);
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	/* HANDLE_KILLPRIV: that chown takes set-user-ID away is left to the kernel, which asks for it */
@@ -896,6 +902,7 @@ TIMED(getxattr, RQ_GETXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino
 TIMED(listxattr, RQ_LISTXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, size_t size), (req, ino, size))
 TIMED(setxattr, RQ_SETXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags), (req, ino, name, value, size, flags))
 TIMED(removexattr, RQ_REMOVEXATTR, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, const char *name), (req, ino, name))
+TIMED(access, RQ_ACCESS, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino, int mask), (req, ino, mask))
 TIMED(statfs, RQ_STATFS, is_files(req, ino), (fuse_req_t req, fuse_ino_t ino), (req, ino))
 
 static void timed_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse_file_info *fi_in, fuse_ino_t out, off_t off_out,
@@ -912,7 +919,7 @@ static const struct fuse_lowlevel_ops ops = {
 #define OP(op) .op = timed_##op
 	OP(lookup), OP(getattr), OP(setattr), OP(readlink), OP(opendir), OP(readdir), OP(readdirplus), OP(mkdir), OP(rmdir), OP(unlink),
 	OP(symlink), OP(link), OP(mknod), OP(rename), OP(open), OP(create), OP(read), OP(write), OP(flush), OP(release), OP(fsync),
-	OP(fsyncdir), OP(lseek), OP(fallocate), OP(getxattr), OP(listxattr), OP(setxattr), OP(removexattr), OP(statfs),
+	OP(fsyncdir), OP(lseek), OP(fallocate), OP(getxattr), OP(listxattr), OP(setxattr), OP(removexattr), OP(access), OP(statfs),
 };
 
 /* ---- the session */

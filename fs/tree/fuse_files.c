@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../../backends/base/utf8.h"
 #include "notify.h"
@@ -212,6 +213,20 @@ void files_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, 
 	fill(&a, ino, &now);
 	fuse_reply_attr(req, &now, keep(&at, &a));
 	tell_file(&r, &at);
+}
+
+void files_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct req r = req_bare(req);
+	struct fattr a;
+	struct at at;
+
+	if (!(mask & X_OK))
+		fuse_reply_err(req, 0);
+	else if (find(&r, ino, &at) < 0 || at.f->attr(r.fs, at.no, &a, &r.e) < 0)
+		fail(&r, &at, NULL);
+	else
+		fuse_reply_err(req, S_ISREG(a.mode) && !(a.mode & 0111) ? EACCES : 0);
 }
 
 void files_readlink(fuse_req_t req, fuse_ino_t ino)

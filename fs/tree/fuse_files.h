@@ -7,6 +7,7 @@ void files_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void files_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void files_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi);
 void files_readlink(fuse_req_t req, fuse_ino_t ino);
+void files_access(fuse_req_t req, fuse_ino_t ino, int mask);
 void files_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void files_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void files_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);

@@ -9,7 +9,7 @@
 static const char *const request_names[RQ_KINDS] = {
 	"lookup", "getattr", "setattr", "readlink", "opendir", "readdir", "readdirplus", "mkdir", "rmdir", "unlink", "symlink", "link",
 	"mknod", "rename", "open", "create", "read", "write", "flush", "release", "fsync", "fsyncdir", "lseek", "fallocate", "getxattr",
-	"listxattr", "setxattr", "removexattr", "statfs", "copy_file_range",
+	"listxattr", "setxattr", "removexattr", "access", "statfs", "copy_file_range",
 };
 static struct histogram requests[RQ_KINDS];
 

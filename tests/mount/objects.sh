@@ -46,6 +46,9 @@ works "mknod of a regular file" python3 -c 'import os, stat; os.mknod("made", st
 is "... has its mode" "$(stat -c '%a %s' made)" "640 0"
 works "chmod, chown and utimens are kept" sh -c 'chmod 600 made && chown 12:34 made && touch -d "2001-02-03 04:05:06.789 UTC" made'
 is "... as they were given" "$(TZ=UTC stat -c '%a %u %g %y' made)" "600 12 34 2001-02-03 04:05:06.789000000 +0000"
+fails "what nobody may execute is not executable" test -x made
+works "... chmod +x makes it so" sh -c 'chmod +x made && test -x made && test -x . && test -r made && test -w made'
+fails "... nor is a control file" test -x "$C/ctl"
 rm made
 python3 - > "$WORK/open" <<'P'
 import os
