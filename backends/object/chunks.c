@@ -13,6 +13,7 @@
 
 #define TABLE 16384		/* slots of the tables of what is pending; chains are short */
 #define PLACES 16384		/* of chunks in the index, remembered */
+#define AHEAD 32
 #define CACHE 32		/* chunks read last, as plain bytes */
 #define LOOSE_MAX 8192		/* pending ones that nothing refers to yet: beyond it they get rows */
 #define SAMPLE 4096		/* bytes that are tried before a large chunk is compressed */
@@ -124,16 +125,38 @@ static int row_where(struct objects *os, int64_t id, struct where *ret, struct e
 	return 0;
 }
 
+/* What was written in order has numbers in order: who reads on will ask for the next ones. */
+static void rows_ahead(struct objects *os, int64_t id)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "SELECT " WHERE_COLUMNS " FROM chunk WHERE id > $1 AND id <= $2");
+	struct err e;
+
+	stmt_int(&s, 1, id);
+	stmt_int(&s, 2, id + AHEAD);
+	pthread_mutex_lock(&os->chunks->lock);
+	while (stmt_step(&s, &e) > 0) {
+		struct where w;
+
+		read_where(&s, &w);
+		os->chunks->places[w.id & (PLACES - 1)] = w;
+	}
+	pthread_mutex_unlock(&os->chunks->lock);
+}
+
 int chunks_where(struct objects *os, int64_t id, struct where *ret, struct err *e)
 {
-	pthread_mutex_lock(&os->chunks->lock);
-	bool known = known_where(os->chunks, id, ret);
-	pthread_mutex_unlock(&os->chunks->lock);
+	struct chunks *cs = os->chunks;
+
+	pthread_mutex_lock(&cs->lock);
+	bool known = known_where(cs, id, ret), on = cs->places[(id - 1) & (PLACES - 1)].id == id - 1;
+	pthread_mutex_unlock(&cs->lock);
 	if (known)
 		return 0;
 	if (!index_enter(os, e))
 		return -e->code;
 	int rc = row_where(os, id, ret, e);
+	if (rc == 0 && on)
+		rows_ahead(os, id);
 	index_end(os, false);
 	return rc;
 }
