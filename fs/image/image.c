@@ -243,7 +243,7 @@ static void release_data(void *h)
 	free(d);
 }
 
-static const struct bytes image_bytes = { data_size, open_data, check_data, close_data, release_data };
+static const struct bytes image_bytes = { data_size, open_data, NULL, NULL, check_data, close_data, release_data };
 
 /* ---- the task: receive, inspect, check, take */
 

@@ -627,6 +627,31 @@ static void read_talk(fuse_req_t req, struct handle *h, size_t size, off_t off)
 	waits_park_talk(fs, id, h, off, size < TALK_MAX ? size : TALK_MAX, answer_talk, t);
 }
 
+/* A descriptor's go to the kernel as they are; without one they are asked for, and a refusal has a sentence. */
+static void read_bytes(fuse_req_t req, struct handle *h, size_t size, off_t off)
+{
+	struct fuse_bufvec v = FUSE_BUFVEC_INIT(size);
+	AUTO(free) char *owned = NULL;
+	AUTO_REQ r = { 0 };
+	const char *buf;
+	size_t len;
+
+	if (h->fd >= 0) {
+		v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+		v.buf[0].fd = h->fd;
+		v.buf[0].pos = off;
+		fuse_reply_data(req, &v, 0);
+		return;
+	}
+	r = req_bare(req);
+	r.c.fs = r.fs;
+	r.reads = true;
+	if (handle_read(&r.c, h, off, size, &buf, &len, &owned, &r.e) < 0)
+		req_fail(&r, h->n, NULL);
+	else
+		fuse_reply_buf(req, buf, len);
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_at(fi);
@@ -644,12 +669,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		return;
 	}
 	if (h->type == H_BYTES) {
-		struct fuse_bufvec v = FUSE_BUFVEC_INIT(size);
-
-		v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
-		v.buf[0].fd = h->fd;
-		v.buf[0].pos = off;
-		fuse_reply_data(req, &v, 0);
+		read_bytes(req, h, size, off);
 		return;
 	}
 	uint64_t before = change_no(h->n.row);
@@ -757,7 +777,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
 	struct handle *h = handle_at(fi);
 
-	fuse_reply_err(req, h->type == H_BYTES && fsync(h->fd) < 0 ? errno : 0);
+	fuse_reply_err(req, h->type == H_BYTES && h->fd >= 0 && fsync(h->fd) < 0 ? errno : 0);
 }
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -773,10 +793,11 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 	AUTO_REQ r = { 0 };
 
 	if (h->type == H_BYTES) {
-		off_t at = lseek(h->fd, off, whence);
+		struct err e = { 0 };
+		int64_t at = h->fd < 0 ? handle_seek(fs_of(req), h, off, whence, &e) : lseek(h->fd, off, whence);
 
 		if (at < 0)
-			fuse_reply_err(req, errno);
+			fuse_reply_err(req, e.code ? e.code : errno);
 		else
 			fuse_reply_lseek(req, at);
 		return;

@@ -389,6 +389,25 @@ static int read_stream(struct call *c, struct handle *h, int64_t off, size_t siz
 	return 0;
 }
 
+static int read_bytes(struct fs *fs, struct handle *h, int64_t off, size_t size, size_t *len, char **owned, struct err *e)
+{
+	AUTO(free) char *buf = malloc(size ? size : 1);
+
+	if (!buf)
+		return err_set(e, ENOMEM, "%m");
+	int64_t n = node_file(fs, h->n)->bytes->read(h->bytes, buf, size, off, e);
+	if (n < 0)
+		return (int)n;
+	*len = (size_t)n;
+	*owned = steal_ptr(&buf);
+	return 0;
+}
+
+int64_t handle_seek(struct fs *fs, struct handle *h, int64_t off, int whence, struct err *e)
+{
+	return node_file(fs, h->n)->bytes->seek(h->bytes, off, whence, e);
+}
+
 int handle_read(struct call *c, struct handle *h, int64_t off, size_t size, const char **buf, size_t *len, char **owned, struct err *e)
 {
 	int rc = 0;
@@ -396,7 +415,9 @@ int handle_read(struct call *c, struct handle *h, int64_t off, size_t size, cons
 	*owned = NULL;
 	*len = 0;
 	*buf = "";
-	if (h->type == H_STREAM) {
+	if (h->type == H_BYTES) {
+		rc = read_bytes(c->fs, h, off, size, len, owned, e);
+	} else if (h->type == H_STREAM) {
 		rc = read_stream(c, h, off, size, len, owned, e);
 	} else if (h->type == H_SCRATCH) {
 		rc = scratch_read(c->fs, h->n, off, size, owned, len, e);

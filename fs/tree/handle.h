@@ -22,7 +22,7 @@ struct handle {
 	size_t len;
 	uint64_t change;	/* change_no when the snapshot was made */
 	int64_t base;		/* events-follow: where its first byte stands */
-	int fd;			/* H_BYTES */
+	int fd;			/* H_BYTES; -1: handle_read and handle_seek ask whose bytes they are */
 	void *bytes;
 	const struct talk *talk;	/* H_TALK: what `talking` is spoken to with */
 	void *talking;
@@ -40,8 +40,11 @@ int node_attr(struct call *c, struct node n, const struct who *w, struct node_at
 
 /* flags as of open(2). */
 int handle_open(struct call *c, struct node n, int flags, const struct who *w, struct handle **ret, struct err *e);
-/* *buf: bytes to answer, *owned: to be freed then.  Not for H_WAIT and H_TALK, nor for H_BYTES, whose fd the transport reads. */
+/* *buf: bytes to answer, *owned: to be freed then.  Not for H_WAIT and H_TALK, nor for H_BYTES with an
+ * fd, which the transport reads.  H_BYTES needs no state: c->db may be NULL then. */
 int handle_read(struct call *c, struct handle *h, int64_t off, size_t size, const char **buf, size_t *len, char **owned, struct err *e);
+/* H_BYTES without an fd: lseek(2)'s SEEK_DATA and SEEK_HOLE. */
+int64_t handle_seek(struct fs *fs, struct handle *h, int64_t off, int whence, struct err *e);
 /* How many bytes were taken, in c's own transaction, committed; -errno when none were.  *partial: why the rest was not. */
 int64_t handle_write(struct call *c, struct handle *h, const char *buf, size_t len, int64_t off, struct err *e);
 int handle_truncate(struct call *c, struct handle *h, int64_t size, struct err *e);

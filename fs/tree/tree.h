@@ -94,8 +94,11 @@ struct subtree {
 
 struct bytes {		/* raw bytes of an object, answered and not listed */
 	int (*size)(struct call *c, const struct obj *o, int64_t *ret, struct err *e);
-	/* *fd: a descriptor for reading or writing, *ret: what belongs to the handle, for close. */
+	/* *fd: a descriptor for reading or writing, *ret: what belongs to the handle, for close.  *fd may stay -1 for reading: `read` does it. */
 	int (*open)(struct call *c, struct obj *o, bool write, bool truncate, int *fd, void **ret, struct err *e);
+	/* Without a descriptor; from any thread, several at once.  How many bytes, less than size at the end only; where data or a hole begins (ENXIO). */
+	int64_t (*read)(void *h, char *buf, size_t size, int64_t off, struct err *e);
+	int64_t (*seek)(void *h, int64_t off, int whence, struct err *e);
 	/* Before bytes go in: e.g. a look at the header. */
 	int (*check)(void *h, const char *buf, size_t size, int64_t offset, struct err *e);
 	/* The last descriptor of a writer was closed; whole: not by a signal that killed it. */
