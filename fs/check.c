@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "../backends/state/audit.h"
+#include "object/object.h"
 #include "tree/tasks.h"
 #include "tree/value.h"
 
@@ -419,8 +420,10 @@ int check_all(struct check *k, struct err *e)
 		rc = check_rows(k, e);
 	if (rc == 0 && (!k->running || k->counts))
 		rc = check_counts(k, e);
+	objects_check_begin(k);
 	for (const struct kind *const *kind = cloud_kinds; rc == 0 && *kind; kind++)
 		if ((*kind)->check && (rc = (*kind)->check(k, e)) < 0)
 			err_prefix(e, "%s", (*kind)->dir);
+	objects_check_end(k);
 	return rc;
 }

@@ -8,6 +8,7 @@
 #include "tree/tree.h"
 
 struct fetcher;
+struct keeper;
 struct hosts;
 struct objects;
 struct http;
@@ -26,6 +27,7 @@ struct cloud {
 	unsigned char secret[32];	/* of the store: guests' random seeds are made of it */
 	struct consoles *consoles;	/* guests' serial ports that are being read */
 	struct fetcher *fetcher;	/* of images */
+	struct keeper *bases;	/* looks after their base files */
 	pthread_t networks;	/* brings them up at start */
 	bool stopping;		/* ... and stops doing so */
 	struct objects *objects;	/* of all containers; NULL: it could not be opened */

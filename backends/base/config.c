@@ -32,6 +32,7 @@ static const struct key {
 	{ "vnc-listen", K_TEXT, AT(vnc_listen), "127.0.0.1", NULL, 0, 0, "address of this machine where guests' screens are served; empty: guests have no screen" },
 	{ "reserved-ram", K_INT, AT(reserved_ram), "512", NULL, 0, 1 << 24, "MiB of memory a host keeps for itself" },
 	{ "image-size-max", K_INT, AT(image_size_max), "1048576", NULL, 1, 1048576, "MiB of data an image may have" },
+	{ "image-cache-keep", K_INT, AT(image_cache_keep), "60", NULL, -1, 1 << 24, "minutes the file servers' disks stand on (`STORE/images/ROW.img`) is kept while no server stands on it; -1: for good" },
 	{ "import-dirs", K_TEXT, AT(import_dirs), "", NULL, 0, 0, "directories file:// images come from, separated by ':'; empty: none" },
 	{ "import-hosts", K_TEXT, AT(import_hosts), "", NULL, 0, 0, "hosts images come from: names, .domains, addresses, networks; empty: all but this machine and its link" },
 	{ "import-ca", K_TEXT, AT(import_ca), "", NULL, 0, 0, "file of certificates trusted for https besides the system's" },

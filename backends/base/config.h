@@ -15,6 +15,7 @@ struct config {
 	int cpu_ratio_x10, ram_ratio_x10, disk_ratio_x10;	/* how far a host is overcommitted, tenths */
 	char import_dirs[1024], import_hosts[1024], import_ca[256];	/* images from elsewhere; backends/fetch/fetch.h */
 	int image_size_max;	/* MiB */
+	int image_cache_keep;	/* minutes; -1: for good */
 	int import_timeout;	/* seconds */
 	int console_log_max;	/* KiB */
 	char vnc_listen[46];	/* "": no screens */

@@ -191,17 +191,28 @@ int host_set_facts(struct db *db, int64_t id, int64_t vcpus, int64_t ram, int64_
 	return stmt_run(&s, e);
 }
 
-int server_on_host(struct db *db, int64_t host, server_fn *fn, void *arg, struct err *e)
+static int servers(struct db *db, const char *sql, int64_t of, server_fn *fn, void *arg, struct err *e)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db,
-		"SELECT o.id, o.status, o.deleted FROM server s JOIN object o ON o.id = s.id WHERE s.host = $1 ORDER BY o.id");
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, sql);
 	int rc;
 
-	stmt_int(&s, 1, host);
+	stmt_int(&s, 1, of);
 	while ((rc = stmt_step(&s, e)) > 0)
 		if (fn(arg, stmt_col_int(&s, 0), stmt_col_text(&s, 1), stmt_col_int(&s, 2)))
 			return 0;
 	return rc;
+}
+
+int server_on_host(struct db *db, int64_t host, server_fn *fn, void *arg, struct err *e)
+{
+	return servers(db, "SELECT o.id, o.status, o.deleted FROM server s JOIN object o ON o.id = s.id WHERE s.host = $1 ORDER BY o.id", host, fn,
+		       arg, e);
+}
+
+int server_of_image(struct db *db, int64_t image, server_fn *fn, void *arg, struct err *e)
+{
+	return servers(db, "SELECT o.id, o.status, o.deleted FROM server s JOIN object o ON o.id = s.id LEFT JOIN host h ON h.id = s.host "
+		       "WHERE s.image = $1 AND o.status <> 'DRAFT' AND coalesce(h.simulated, 0) = 0 ORDER BY o.id", image, fn, arg, e);
 }
 
 int image_url_wanted(struct db *db, const char *url, bool *ret, struct err *e)

@@ -46,6 +46,9 @@ int host_set_facts(struct db *db, int64_t id, int64_t vcpus, int64_t ram, int64_
 typedef int server_fn(void *arg, int64_t id, const char *status, bool deleted);
 int server_on_host(struct db *db, int64_t host, server_fn *fn, void *arg, struct err *e);
 
+/* Servers that begin, began or are to begin as that image on a host that makes disks (or on none yet), the going ones too. */
+int server_of_image(struct db *db, int64_t image, server_fn *fn, void *arg, struct err *e);
+
 /* *ret: an image that has no data yet is to come from that URL. */
 int image_url_wanted(struct db *db, const char *url, bool *ret, struct err *e);
 

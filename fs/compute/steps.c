@@ -115,10 +115,12 @@ static int step_disk(struct task *t, struct err *e)
 	if (mkdir(dir, 0711) < 0 && errno != EEXIST)
 		return err_set(e, errno, "make %s: %m", dir);
 	if (access(disk, F_OK) == 0)
-		return 0;
+		return image_base_again(t, j.image, e);
+	rc = image_base(t, j.image, base, sizeof base, format, e);
+	if (rc)
+		return rc;
 	task_waits(t, "its disk to be made from image %ld", (long)j.image);
-	rc = image_base(t->fs, j.image, base, sizeof base, format, e);
-	return rc < 0 ? rc : disk_overlay(disk, base, format, (uint64_t)j.disk << 30, e);
+	return disk_overlay(disk, base, format, (uint64_t)j.disk << 30, e);
 }
 
 /* Made anew at every start, with what its metadata are by then. */

@@ -1,13 +1,11 @@
-/* Images: `data` is written while queued, inspected and taken at the last close, and read when active.
+/* Images: `data` is written while queued, inspected and taken into the object store at the last close, and read when active.
  * open(2) for writing begins the task: whoever waits waits for the upload too, and one that a crash cut off is found by its task. */
-#include "image.h"
+#include "store.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -40,36 +38,6 @@ void image_path(struct cloud *cl, int64_t image, const char *suffix, char *ret, 
 	snprintf(ret, size, "%s/images/%ld%s", cl->data, (long)image, suffix);
 }
 
-/* A file that is not what was taken (a disk that lost blocks, a hand that slipped) is nobody's base: what is cheap to see is looked at. */
-static int check_sound(struct call *c, const struct obj *o, const char *path, const char *format, struct err *e)
-{
-	int64_t size;
-	struct stat st;
-
-	if (obj_int(c, o, "size", &size, e) < 0)
-		return -e->code;
-	if (stat(path, &st) < 0)
-		return err_set(e, errno, "the data of image '%s': %m", o->row.name);
-	if (st.st_size != size)
-		return err_set(e, EBADMSG, "the data of image '%s' is damaged: it has %ld bytes, %ld were taken", o->row.name, (long)st.st_size, (long)size);
-	return disk_sound(path, format, e) < 0 ? err_prefix(e, "the data of image '%s' is damaged", o->row.name) : 0;
-}
-
-int image_base(struct fs *fs, int64_t image, char *path, size_t size, char format[16], struct err *e)
-{
-	AUTO(call_end) struct call c = { 0 };
-	AUTO(free) char *f = NULL;
-	struct obj o;
-
-	if (call_begin(fs, &c, e) < 0 || obj_by_id(&c, image, &o, e) < 0 || obj_text(&c, &o, "format", &f, e) < 0)
-		return -e->code;
-	if (strcmp(o.row.status, "active") != 0)
-		return err_set(e, EBUSY, "image '%s' is %s, not active", o.row.name, o.row.status);
-	image_path(cloud_of(fs), image, ".img", path, size);
-	snprintf(format, 16, "%s", strcmp(f, "iso") == 0 ? "raw" : f);
-	return check_sound(&c, &o, path, f, e);
-}
-
 int image_virtual_gib(struct call *c, const struct obj *image, int64_t *ret, struct err *e)
 {
 	int64_t bytes;
@@ -86,21 +54,28 @@ struct open_data {
 	struct fs *fs;
 	int64_t image;
 	bool write;
+	struct object *o;	/* for reading */
+	char name[256];		/* the image's, for sentences */
 	uint64_t size;		/* bytes of the head that came */
-	char head[65536];
+	char head[];
 };
+
+#define HEAD (64 << 10)		/* bytes in which every header ends that names another file */
 
 static int data_size(struct call *c, const struct obj *o, int64_t *ret, struct err *e)
 {
 	char path[300];
 	struct stat st;
 
-	image_path(cloud_of(c->fs), o->row.id, strcmp(o->row.status, "active") == 0 ? ".img" : ".upload", path, sizeof path);
+	if (word_in("active deactivated", o->row.status))
+		return obj_int(c, o, "size", ret, e);
+	image_path(cloud_of(c->fs), o->row.id, ".upload", path, sizeof path);
 	*ret = stat(path, &st) == 0 ? st.st_size : 0;
 	return 0;
 }
 
-/* A process that ended between making the file of an upload and recording its task left a file that nobody will look for. */
+/* A process that ended between making the file of an upload and recording its task left a file that nobody will look for; so did one that ended
+ * while it wrote a base file. */
 void uploads_sweep(struct cloud *cl)
 {
 	AUTO(call_end) struct call c = { 0 };
@@ -116,15 +91,23 @@ void uploads_sweep(struct cloud *cl)
 		long image;
 		int end = 0;
 
-		if (sscanf(de->d_name, "%ld.upload%n", &image, &end) != 1 || !end || de->d_name[end])
+		if (sscanf(de->d_name, "%ld%n", &image, &end) != 1 || !word_in(".upload .whole .img.part", de->d_name + end))
 			continue;
-		int rc = task_of(c.db, image, &t, &e);
+		int rc = strcmp(de->d_name + end, ".img.part") == 0 ? 0 : task_of(c.db, image, &t, &e);
 
 		task_row_free(&t);
 		snprintf(path, sizeof path, "%s/%s", dir, de->d_name);
 		if (rc == 0 && unlink(path) < 0)
 			log_warn("remove %s: %m", path);
 	}
+}
+
+void image_begin_anew(struct cloud *cl, int64_t image)
+{
+	char path[300];
+
+	image_path(cl, image, ".whole", path, sizeof path);
+	unlink(path);
 }
 
 /* In the transaction of the open: the first writer begins the task, others join it. */
@@ -140,6 +123,8 @@ static int begin_upload(struct call *c, struct obj *o, struct err *e)
 		rc = obj_set_null(c, o, "url", e);
 	if (rc < 0)
 		return rc;
+	if (!u)
+		image_begin_anew(cloud_of(c->fs), o->row.id);
 	pthread_mutex_lock(&uploads_lock);
 	if (!u && (u = upload_of(0)))
 		*u = (struct upload){ .image = o->row.id };
@@ -172,33 +157,66 @@ static void end_upload(struct fs *fs, int64_t image, bool whole)
 	task_poke(fs, image);
 }
 
+static int open_file(struct call *c, const struct obj *o, const char *suffix, int flags, int *fd, struct err *e)
+{
+	char path[300];
+
+	image_path(cloud_of(c->fs), o->row.id, suffix, path, sizeof path);
+	*fd = open(path, flags | O_CLOEXEC, 0600);
+	return *fd < 0 ? err_set(e, errno, "open the data of image '%s': %m", o->row.name) : 0;
+}
+
+/* From the object store; what an older cirrusfs left, or what that store is needed for while it cannot be opened, from the base file. */
+static int open_to_read(struct call *c, const struct obj *o, struct open_data *d, int *fd, struct err *e)
+{
+	if (strcmp(o->row.status, "active") != 0)
+		return err_set(e, EBUSY, "image '%s' is %s; its data can be read when it is active", o->row.name, o->row.status);
+	if (image_open(c->fs, o->row.id, &d->o, e) == 0 || open_file(c, o, ".img", O_RDONLY, fd, &(struct err){ 0 }) == 0) {
+		*e = (struct err){ 0 };
+		return 0;
+	}
+	return err_prefix(e, "open the data of image '%s'", o->row.name);
+}
+
+static int open_to_write(struct call *c, struct obj *o, bool truncate, int *fd, struct err *e)
+{
+	if (word_in("active deactivated", o->row.status))
+		return err_set(e, EPERM, "the data of an image is fixed once it is %s", o->row.status);
+	if (begin_upload(c, o, e) < 0)
+		return -e->code;
+	int rc = open_file(c, o, ".upload", O_RDWR | O_CREAT | (truncate ? O_TRUNC : 0), fd, e);
+	if (rc < 0)
+		end_upload(c->fs, o->row.id, false);
+	return rc;
+}
+
 static int open_data(struct call *c, struct obj *o, bool write, bool truncate, int *fd, void **ret, struct err *e)
 {
-	AUTO(free) struct open_data *d = calloc(1, sizeof *d);
-	char path[300];
+	AUTO(free) struct open_data *d = calloc(1, sizeof *d + (write ? HEAD : 0));
 
 	if (!d)
 		return err_set(e, ENOMEM, "%m");
 	d->fs = c->fs;
 	d->image = o->row.id;
-	if (!write && strcmp(o->row.status, "active") != 0)
-		return err_set(e, EBUSY, "image '%s' is %s; its data can be read when it is active", o->row.name, o->row.status);
-	if (write && word_in("active deactivated", o->row.status))
-		return err_set(e, EPERM, "the data of an image is fixed once it is %s", o->row.status);
-	if (write && begin_upload(c, o, e) < 0)
+	snprintf(d->name, sizeof d->name, "%s", o->row.name);
+	if ((write ? open_to_write(c, o, truncate, fd, e) : open_to_read(c, o, d, fd, e)) < 0)
 		return -e->code;
 	d->write = write;
-	image_path(cloud_of(c->fs), o->row.id, write ? ".upload" : ".img", path, sizeof path);
-	*fd = open(path, write ? O_RDWR | O_CREAT | O_CLOEXEC | (truncate ? O_TRUNC : 0) : O_RDONLY | O_CLOEXEC, 0600);
-	if (*fd < 0) {
-		int why = errno;
-
-		if (write)
-			end_upload(c->fs, o->row.id, false);
-		return err_set(e, why, "open the data of image '%s': %m", o->row.name);
-	}
 	*ret = steal_ptr(&d);
 	return 0;
+}
+
+static int64_t read_data(void *h, char *buf, size_t size, int64_t off, struct err *e)
+{
+	const struct open_data *d = h;
+	int64_t n = object_read(d->o, buf, size, off, e);
+
+	return n < 0 ? err_prefix(e, e->code == EBADMSG ? "the data of image '%s' is damaged" : "read the data of image '%s'", d->name) : n;
+}
+
+static int64_t seek_data(void *h, int64_t off, int whence, struct err *e)
+{
+	return object_seek(((struct open_data *)h)->o, off, whence, e);
 }
 
 /* The header comes with the first writes: what names a file of the host's is refused at once. */
@@ -210,9 +228,9 @@ static int check_data(void *h, const char *buf, size_t size, int64_t offset, str
 
 	if (offset > (mib << 20) - (int64_t)size)
 		return err_set(e, EFBIG, "an image of more than %ld MiB (image-size-max)", (long)mib);
-	if (offset < 0 || (uint64_t)offset > d->size || offset >= (int64_t)sizeof d->head)
+	if (offset < 0 || (uint64_t)offset > d->size || offset >= HEAD)
 		return 0;
-	size_t n = sizeof d->head - (size_t)offset < size ? sizeof d->head - (size_t)offset : size;
+	size_t n = HEAD - (size_t)offset < size ? HEAD - (size_t)offset : size;
 	memcpy(d->head + offset, buf, n);
 	if ((size_t)offset + n > d->size)
 		d->size = (size_t)offset + n;
@@ -240,12 +258,14 @@ static void release_data(void *h)
 
 	if (d && d->write)
 		end_upload(d->fs, d->image, false);
+	if (d && d->o)
+		object_close(d->o);
 	free(d);
 }
 
-static const struct bytes image_bytes = { data_size, open_data, NULL, NULL, check_data, close_data, release_data };
+static const struct bytes image_bytes = { data_size, open_data, read_data, seek_data, check_data, close_data, release_data };
 
-/* ---- the task: receive, inspect, check, take */
+/* ---- the task: receive, inspect, check, store */
 
 static int step_receive(struct task *t, struct err *e)
 {
@@ -283,40 +303,19 @@ static int check_hash(const char *path, const char *want, struct err *e)
 	return strcasecmp(hex, colon + 1) == 0 ? 0 : err_set(e, EBADMSG, "the data's %s is %s, not %s", algo, hex, colon + 1);
 }
 
-static int record(struct task *t, const struct disk_info *info, const char *md5, uint64_t bytes, struct err *e)
+struct found {
+	struct disk_info info;
+	char md5[33];
+	uint64_t bytes;
+};
+
+static int inspect(struct task *t, const char *from, struct found *ret, struct err *e)
 {
-	AUTO(call_end) struct call c = { 0 };
-	struct obj o;
-
-	if (task_write(t, &c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
-	    obj_set_text(&c, &o, "format", info->format, e) < 0 || obj_set_int(&c, &o, "virtual_size", (int64_t)info->virtual_size, e) < 0 ||
-	    obj_set_text(&c, &o, "checksum", md5, e) < 0 || obj_set_int(&c, &o, "size", (int64_t)bytes, e) < 0)
-		return -e->code;
-	changed(&c, &o, CH_VALUES);
-	return call_commit(&c, e);
-}
-
-/* Readable by the guests' user and nobody else; on disk before anything refers to it. */
-static int settle_file(struct cloud *cl, const char *from, const char *to, struct err *e)
-{
-	AUTO(close) int fd = open(from, O_RDONLY | O_CLOEXEC);
-	struct passwd *pw = getpwnam(cl->cfg.guest_user);
-
-	if (fd < 0 || fchown(fd, 0, pw ? pw->pw_gid : 0) < 0 || fchmod(fd, 0440) < 0 || fsync(fd) < 0)
-		return err_set(e, errno, "keep the data: %m");
-	return rename(from, to) < 0 ? err_set(e, errno, "keep the data: %m") : 0;
-}
-
-static int inspect(struct task *t, const char *from, const char *to, struct err *e)
-{
-	struct cloud *cl = cloud_of(t->fs);
 	AUTO(call_end) struct call c = { 0 };
 	AUTO(free) char *hash = NULL, *format = NULL, *checksum = NULL;
-	struct disk_info info;
+	struct found f = { 0 };
 	struct stat st;
 	int64_t size;
-	uint64_t bytes;
-	char md5[33];
 
 	if (call_begin(t->fs, &c, e) < 0 || obj_text(&c, &t->obj, "hash", &hash, e) < 0 || obj_text(&c, &t->obj, "format", &format, e) < 0 ||
 	    obj_text(&c, &t->obj, "checksum", &checksum, e) < 0 || obj_int(&c, &t->obj, "size", &size, e) < 0)
@@ -325,49 +324,106 @@ static int inspect(struct task *t, const char *from, const char *to, struct err 
 	c = (struct call){ 0 };
 	if (stat(from, &st) == 0 && st.st_size == 0)
 		return err_set(e, EINVAL, "no data came");
-	if (disk_inspect(from, cl->cfg.guest_user, &info, e) < 0 || disk_md5(from, md5, &bytes, e) < 0)
+	if (disk_inspect(from, cloud_of(t->fs)->cfg.guest_user, &f.info, e) < 0 || disk_md5(from, f.md5, &f.bytes, e) < 0)
 		return -e->code;
 	/* what is given is checked only while it was given by the user: an earlier take's own words are not */
-	if (!*checksum && size && bytes != (uint64_t)size)
-		return err_set(e, EBADMSG, "%lu bytes came; size says %ld", (unsigned long)bytes, (long)size);
-	if (!*checksum && *format && strcmp(format, info.format) != 0)
-		return err_set(e, EBADMSG, "the data is %s; format says %s", info.format, format);
-	if (check_hash(from, hash, e) < 0 || record(t, &info, md5, bytes, e) < 0)
+	if (!*checksum && size && f.bytes != (uint64_t)size)
+		return err_set(e, EBADMSG, "%lu bytes came; size says %ld", (unsigned long)f.bytes, (long)size);
+	if (!*checksum && *format && strcmp(format, f.info.format) != 0)
+		return err_set(e, EBADMSG, "the data is %s; format says %s", f.info.format, format);
+	*ret = f;
+	return check_hash(from, hash, e);
+}
+
+static int record(struct task *t, const struct found *f, struct err *e)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct obj o;
+
+	if (task_write(t, &c, e) < 0 || obj_by_id(&c, t->obj.row.id, &o, e) < 0 ||
+	    obj_set_text(&c, &o, "format", f->info.format, e) < 0 || obj_set_int(&c, &o, "virtual_size", (int64_t)f->info.virtual_size, e) < 0 ||
+	    obj_set_text(&c, &o, "checksum", f->md5, e) < 0 || obj_set_int(&c, &o, "size", (int64_t)f->bytes, e) < 0)
 		return -e->code;
-	return settle_file(cl, from, to, e);
+	changed(&c, &o, CH_VALUES);
+	return call_commit(&c, e);
+}
+
+static bool leaves(void *arg)
+{
+	return task_over(arg);
+}
+
+/* The file stays as the first base file, for the servers that are made next; a crash before that finds it and does all of it again. */
+static int take(struct task *t, const char *from, struct err *e)
+{
+	char to[300];
+	struct found f;
+
+	if (inspect(t, from, &f, e) < 0)
+		return -e->code;
+	task_waits(t, "its bytes to be stored");
+	int rc = image_put(t->fs, t->obj.row.id, from, leaves, t, e);
+	if (rc)
+		return rc < 0 ? err_prefix(e, "store the data") : rc;
+	task_waits(t, "%s", "");
+	image_path(cloud_of(t->fs), t->obj.row.id, ".img", to, sizeof to);
+	return record(t, &f, e) < 0 ? -e->code : base_settle(cloud_of(t->fs), from, to, e);
+}
+
+/* Without a file that came: an earlier process was done with it, but for saying so.  One that knew no object store leaves the rest to cache.c. */
+static int was_taken(struct task *t, struct err *e)
+{
+	int64_t bytes;
+	char path[300];
+	int rc = image_stored(t->fs, t->obj.row.id, &bytes, e);
+
+	image_path(cloud_of(t->fs), t->obj.row.id, ".img", path, sizeof path);
+	if (rc > 0 || access(path, F_OK) == 0)
+		*e = (struct err){ 0 };
+	else if (rc == 0)
+		err_set(e, ENOENT, "what came is gone");
+	return -e->code;
 }
 
 static int step_take(struct task *t, struct err *e)
 {
-	char from[300], to[300];
-	int rc = 0;
+	AUTO(image_release) int64_t mine = image_hold(t->obj.row.id);
+	struct err ignored = { 0 };
+	char from[300];
 
+	t->again_ms = 500;
+	if (!mine)
+		return 1;
 	image_path(cloud_of(t->fs), t->obj.row.id, ".whole", from, sizeof from);
-	image_path(cloud_of(t->fs), t->obj.row.id, ".img", to, sizeof to);
-	if (access(from, F_OK) == 0 || access(to, F_OK) < 0)
-		rc = inspect(t, from, to, e);
-	if (rc < 0)
+	int rc = access(from, F_OK) == 0 ? take(t, from, e) : was_taken(t, e);
+	if (rc < 0) {
 		unlink(from);
-	else
+		image_drop(t->fs, t->obj.row.id, &ignored);
+	} else if (rc == 0) {
 		image_sweep(t->fs);	/* a part of an earlier import is of no use any more */
+	}
 	return rc;
 }
 
-static const struct step import_steps[] = { { "fetch", image_step_fetch }, { "inspect", step_take }, { 0 } };
-static const struct step upload_steps[] = { { "receive", step_receive }, { "inspect", step_take }, { 0 } };
+static const struct step import_steps[] = { { "fetch", image_step_fetch }, { "take", step_take }, { 0 } };
+static const struct step upload_steps[] = { { "receive", step_receive }, { "take", step_take }, { 0 } };
 
 static int step_remove(struct task *t, struct err *e)
 {
-	static const char *const suffixes[] = { ".img", ".upload", ".whole" };
+	static const char *const suffixes[] = { ".img", ".img.part", ".upload", ".whole" };
+	AUTO(image_release) int64_t mine = image_hold(t->obj.row.id);
 	char path[300];
 
+	t->again_ms = 500;
+	if (!mine)
+		return 1;
 	image_import_leave(t->fs, t->obj.row.id);
 	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
 		image_path(cloud_of(t->fs), t->obj.row.id, suffixes[i], path, sizeof path);
 		if (unlink(path) < 0 && errno != ENOENT)
 			return err_set(e, errno, "remove %s: %m", path);
 	}
-	return 0;
+	return image_drop(t->fs, t->obj.row.id, e);
 }
 
 static const struct step remove_steps[] = { { "data", step_remove }, { 0 } };
@@ -432,15 +488,18 @@ static const struct file image_files[] = {
 static int refuse_data(struct call *c, struct obj *o, const struct args *a, struct err *e)
 {
 	char path[300];
+	int64_t bytes;
 
 	image_path(cloud_of(c->fs), o->row.id, ".img", path, sizeof path);
-	return access(path, F_OK) == 0 ? 0 : err_set(e, EINVAL, "image '%s' has no data; cp it to its file data", o->row.name);
+	if (image_stored(c->fs, o->row.id, &bytes, &(struct err){ 0 }) > 0 || access(path, F_OK) == 0)
+		return 0;
+	return err_set(e, EINVAL, "image '%s' has no data; cp it to its file data", o->row.name);
 }
 
 static const struct verb image_verbs[] = {
 	{ "create", "DRAFT", NULL, "queued", .begin = image_create, .help = "mkdir did it" },
 	{ "upload", "queued", "saving", "active", "queued", NULL, NULL, upload_steps, "begun by writing data", 6 * 3600 },
-	{ "import", "queued", "importing", "active", "queued", "[url=U]", image_import_begin, import_steps, "fetches it from its url; a part that came is continued" },
+	{ "import", "queued", "importing", "active", "queued", "[url=U]", image_import_begin, import_steps, "fetches it from its url; a part that came is continued", 6 * 3600 },
 	{ "deactivate", "active", NULL, "deactivated", .help = "no new server may use it" },
 	{ "activate", "deactivated", NULL, "active", .begin = refuse_data, .help = "servers may use it again" },
 	{ 0 }

@@ -51,11 +51,12 @@ int images_start(struct cloud *cl, struct err *e)
 	if (fetcher_open(&conf, &cl->fetcher, e) < 0)
 		return -e->code;
 	image_sweep(&cl->fs);
-	return 0;
+	return bases_start(cl, e);
 }
 
 void images_stop(struct cloud *cl)
 {
+	bases_stop(cl);
 	if (cl->fetcher)
 		fetcher_close(cl->fetcher);
 	cl->fetcher = NULL;
@@ -118,6 +119,7 @@ int image_import_begin(struct call *c, struct obj *o, const struct args *a, stru
 		return -e->code;
 	if (!*have)
 		return err_set(e, EINVAL, "import wants url=U: image '%s' has none", o->row.name);
+	image_begin_anew(cloud_of(c->fs), o->row.id);
 	return f ? fetch_check(f, have, e) : 0;
 }
 

@@ -1,5 +1,6 @@
 /* The object store against itself, and its spaces against the containers: for fsck.  The running system does not look at everything again and again. */
 #include "../check.h"
+#include "../image/image.h"
 #include "object.h"
 
 #include <errno.h>
@@ -15,7 +16,14 @@ static int done(struct check *k, int64_t id, const char *name, struct err *e)
 static void on_fault(void *arg, const char *thing, const char *wrong, const char *did)
 {
 	const struct mend m = { did, done };
+	char at[32];
+	long image;
+	int n = snprintf(at, sizeof at, "container %d: ", IMAGES_SPACE);
 
+	if (strncmp(thing, at, (size_t)n) == 0 && sscanf(thing + n, "%ld", &image) == 1) {
+		image_damaged(arg, image, wrong);
+		return;
+	}
 	check_fault(arg, 0, thing, did ? &m : NULL, 0, thing, "%s", wrong);
 }
 
@@ -53,7 +61,7 @@ static int check_spaces(struct check *k, struct objects *os, struct err *e)
 	for (size_t i = 0; i < x.n && rc >= 0; i++) {
 		char thing[64];
 
-		rc = check_known(k, &container_kind, x.v[i].id, e);
+		rc = x.v[i].id == IMAGES_SPACE ? 1 : check_known(k, &container_kind, x.v[i].id, e);
 		snprintf(thing, sizeof thing, "objects: space %ld", (long)x.v[i].id);
 		if (rc == 0)
 			check_fault(k, 0, thing, &m, x.v[i].id, thing, "%ld objects of %ld bytes belong to no container", (long)x.v[i].count,
@@ -63,24 +71,30 @@ static int check_spaces(struct check *k, struct objects *os, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-int containers_check(struct check *k, struct err *e)
+void objects_check_begin(struct check *k)
 {
 	char dir[PATH_MAX];
 	struct err why = { 0 };
 
-	if (k->running)
-		return 0;
-	if (snprintf(dir, sizeof dir, "%s/objects", k->cl->fs.store) >= (int)sizeof dir || access(dir, F_OK) < 0)
-		return 0;	/* no container was ever made */
-	AUTO(objects_close) struct objects *os = NULL;
-	if (objects_open(dir, &os, &why) < 0) {
+	if (k->running || snprintf(dir, sizeof dir, "%s/objects", k->cl->fs.store) >= (int)sizeof dir || access(dir, F_OK) < 0)
+		return;		/* nothing was ever stored */
+	if (objects_open(dir, &k->cl->objects, &why) < 0)
 		check_fault(k, 0, "objects", NULL, 0, NULL, "it cannot be opened: %s", why.msg);
+	snprintf(k->cl->objects_error, sizeof k->cl->objects_error, "%s", why.msg);
+}
+
+void objects_check_end(struct check *k)
+{
+	if (!k->running)
+		objects_close(steal_ptr(&k->cl->objects));
+}
+
+int containers_check(struct check *k, struct err *e)
+{
+	if (k->running || !k->cl->objects)
 		return 0;
-	}
-	k->cl->objects = os;
-	int64_t rc = objects_check(os, k->data, k->mend, on_fault, k, e);
+	int64_t rc = objects_check(k->cl->objects, k->data, k->mend, on_fault, k, e);
 	if (rc >= 0)
-		rc = check_spaces(k, os, e);
-	k->cl->objects = NULL;
+		rc = check_spaces(k, k->cl->objects, e);
 	return rc < 0 ? (int)rc : 0;
 }

@@ -345,7 +345,7 @@ static void drop_strays(struct fs *fs, struct objects *os)
 	for (size_t i = 0; i < rows.n; i++) {
 		struct err why = { 0 };
 
-		if (!has_container(fs, rows.v[i]) && space_drop(os, rows.v[i], &why) < 0)
+		if (rows.v[i] != IMAGES_SPACE && !has_container(fs, rows.v[i]) && space_drop(os, rows.v[i], &why) < 0)
 			log_warn("the object store has objects of no container (space %ld): %s", (long)rows.v[i], why.msg);
 	}
 	free(rows.v);
@@ -408,7 +408,7 @@ void containers_metrics(struct fs *fs, FILE *out)
 	if (!os || objects_stats(os, &st, &ignored) < 0)
 		return;
 	const struct { const char *name, *help; int64_t value; } lines[] = {
-		{ "cirrusfs_object_entries", "Objects in all containers.", st.entries },
+		{ "cirrusfs_object_entries", "Objects in all containers, and data of images.", st.entries },
 		{ "cirrusfs_object_chunks", "Different pieces they are made of.", st.chunks },
 		{ "cirrusfs_object_chunk_bytes", "Bytes of those.", st.chunk_bytes },
 		{ "cirrusfs_object_packs", "Files that hold them.", st.packs },

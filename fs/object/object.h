@@ -22,6 +22,10 @@ void object_file_release(void *h);
 int versions_give(struct fs *fs, const struct files *from, int64_t dir, const char *name, int64_t newdir, const char *newname, unsigned flags,
 		  struct err *e);
 
+/* The space of images' data, which is no container: rows of the state are above 0, so none is ever called so.  Its tenant is 0, which is
+ * nobody: what is in it counts in no quota.  fs/image/store.c keeps it. */
+#define IMAGES_SPACE (-1)
+
 /* EIO while the store could not be opened. */
 struct objects *objects_of(struct fs *fs, struct err *e);
 /* Opens STORE/objects, and tells it of containers and tenants what the state says.  What fails is a line in health: the rest of the cloud works. */
@@ -42,4 +46,7 @@ int container_show_listing(struct call *c, const struct obj *o, FILE *out, struc
 
 /* "  .r:* , proj:user" as Swift keeps it; EINVAL names what is wrong.  The caller frees. */
 int acl_clean(const char *text, bool write, char **ret, struct err *e);
+/* fsck: the object store is open between these, for those who check what they have in it. */
+void objects_check_begin(struct check *k);
+void objects_check_end(struct check *k);
 int containers_check(struct check *k, struct err *e);

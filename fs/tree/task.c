@@ -290,6 +290,16 @@ bool task_busy(struct fs *fs, int64_t object)
 	return found;
 }
 
+bool task_over(const struct task *t)
+{
+	struct tasks *ts = t->fs->tasks;
+
+	pthread_mutex_lock(&ts->lock);
+	bool over = ts->stop || t->job->cancelled || t->job->overdue;
+	pthread_mutex_unlock(&ts->lock);
+	return over;
+}
+
 /* ---- steps that ended */
 
 void task_waits(struct task *t, const char *fmt, ...)

@@ -330,6 +330,9 @@ struct task {
 void task_waits(struct task *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* In a step: begins a transaction for what it has to record.  ECANCELED: the task was superseded or given up while the step was away. */
 int task_write(struct task *t, struct call *c, struct err *e);
+/* In a step that takes long: nobody waits for it any more (it was superseded, it is too late, the process ends).  It leaves off, returns 1, and
+ * is begun again if it is still wanted. */
+bool task_over(const struct task *t);
 /* Makes the tasks of that object look again now: what they wait for may have happened. */
 void task_poke(struct fs *fs, int64_t object);
 /* The same for all that may hang on that row. */

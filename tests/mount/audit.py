@@ -97,7 +97,14 @@ if not busy:
     for id in running:
         if f'c-{id}' not in qemus:
             fault('guest', f'c-{id}', 'does not run and is called RUNNING')
-    both('file', [n for n in names(f'{store}/images') if n != 'fetch'] + names(f'{store}/images/fetch'), [f'{id}.img' for id, in ask("SELECT id FROM object WHERE kind = 5 AND status IN ('active', 'deactivated')")])
+    # images are in the object store; their base files are a cache, but for those that servers' disks stand on
+    images = [id for id, in ask("SELECT id FROM object WHERE kind = 5 AND status IN ('active', 'deactivated')")]
+    based = [id for id, in ask('SELECT DISTINCT image FROM server') if any(os.path.exists(f'{store}/servers/{s}/disk.qcow2')
+             for s, in ask('SELECT id FROM server WHERE image = ?', id))]
+    both('file', [n for n in names(f'{store}/images') if n not in [f'{id}.img' for id in images if id not in based]], [f'{id}.img' for id in based])
+    if os.path.exists(f'{store}/objects/index.db'):
+        objects = sqlite3.connect(f'file:{store}/objects/index.db?mode=ro', uri=True, timeout=20)
+        both('data of image', [n for n, in objects.execute('SELECT name FROM entry WHERE space = -1 AND parent > 0')], [str(id) for id in images])
     networks = ask("SELECT n.id, n.cidr FROM network n JOIN object o ON o.id = n.id WHERE o.status <> 'DRAFT'")
     both('directory of network', names(f'{store}/networks'), [str(id) for id, _ in networks])
     both('namespace', [n for n in names('/run/netns') if n.startswith(f'cfs{hash}')], [f'cfs{hash}n{id}' for id, _ in networks])

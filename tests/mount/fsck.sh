@@ -97,19 +97,44 @@ found "data of no image" "images/77778.img: there is no such image" "moved to lo
 is "it is kept, too" "$(cat "$STORE/lost+found/images-77778.img")" data
 mkdir "$STORE/networks/77779" && touch "$STORE/networks/77779/leases"
 found "a directory of no network" "networks/77779: there is no such network" "removed"
+objects() { sqlite3 "$STORE/objects/index.db" "$1"; }
 cp -a "$STORE/images/$tiny.img" "$WORK/img"
 printf x | dd of="$STORE/images/$tiny.img" conv=notrunc bs=1 seek=1000 status=none
-is "a byte that changed is not seen from outside" "$(fsck)" "$clean"
-like "--data sees it" "$(fsck --data)" "tenants/acme/images/tiny: its data has MD5 * and had $(md5sum < "$WORK/img" | cut -d' ' -f1) when it was taken
+is "a byte that changed in a base file is not seen from outside" "$(fsck)" "$clean"
+is "--data sees it" "$(fsck --data)" "tenants/acme/images/tiny: its base file $STORE/images/$tiny.img is not what was taken
+-> 1"
+is "--repair removes it" "$(fsck --data --repair)" "tenants/acme/images/tiny: its base file $STORE/images/$tiny.img is not what was taken: removed; it is made anew when a server needs it
+-> 1"
+is "which is no loss" "$(fsck --data)" "$clean"
+head -c 1000 "$WORK/img" > "$STORE/images/$tiny.img"
+found "a base file that was cut off" "tenants/acme/images/tiny: its base file has 1000 bytes, and its data 1048576" "removed; it is made anew when a server needs it"
+mkdir "$STORE/servers/$a" && touch "$STORE/servers/$a/disk.qcow2" && sql "UPDATE host SET simulated = 0 WHERE id = $(row sim 3)"
+found "a base file that is missing while a disk stands on it" "tenants/acme/images/tiny: its base file is missing, and disks of servers stand on it: $STORE/images/$tiny.img" "made again"
+works "it is what it was" cmp "$WORK/img" "$STORE/images/$tiny.img"
+printf x >> "$STORE/images/$tiny.img"
+like "one that is damaged is let alone while a disk stands on it" "$(fsck --repair)" "tenants/acme/images/tiny: its base file has 1048577 bytes, and its data 1048576: not mended: a server's disk stands on it
+-> 1"
+rm -r "$STORE/servers/$a" "$STORE/images/$tiny.img" && sql "UPDATE host SET simulated = 1 WHERE id = $(row sim 3)"
+is "without it all is well" "$(fsck)" "$clean"
+cp -a "$WORK/img" "$STORE/images/$tiny.img"
+objects "DELETE FROM entry WHERE space = -1 AND parent > 0"
+is "an image that is only in its base file, as an older cirrusfs left it, is whole" "$(fsck --data --repair > /dev/null; fsck --data)" "$clean"
+printf x | dd of="$STORE/images/$tiny.img" conv=notrunc bs=1 seek=1000 status=none
+like "unless a byte of it changed" "$(fsck --data)" "tenants/acme/images/tiny: its data has MD5 * and had $(md5sum < "$WORK/img" | cut -d' ' -f1) when it was taken
 -> 1"
 like "--repair takes it from use" "$(fsck --data --repair)" "*: deactivated: no new server may use it
 -> 1"
 is "it is deactivated" "$(sql "SELECT status FROM object WHERE id = $tiny")" deactivated
+cloud_up
+sleep 2
+is "what is damaged is not moved into the object store" "$(objects "SELECT count(*) FROM entry WHERE space = -1 AND parent > 0"; grep -c 'is not what was taken' "$STORE/log")" "0
+1"
+cloud_down
 cp -a "$WORK/img" "$STORE/images/$tiny.img"
 is "with its bytes back all is well" "$(fsck --data)" "$clean"
 sql "UPDATE object SET status = 'active' WHERE id = $tiny"
 rm "$STORE/images/$tiny.img"
-found "an image without its data" "tenants/acme/images/tiny: its data is missing: $STORE/images/$tiny.img: No such file or directory" "queued again, for its data"
+found "an image without its data" "tenants/acme/images/tiny: its data is missing: it is not in the object store, and there is no $STORE/images/$tiny.img" "queued again, for its data"
 cloud_up
 is "its data may come again" "$(cp "$WORK/img" "$CLOUD/tenants/acme/images/tiny/data"; cat "$CLOUD/tenants/acme/images/tiny/wait")" active
 cloud_down
