@@ -2,6 +2,7 @@
 #include "../check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -198,23 +199,51 @@ void image_damaged(struct check *k, int64_t id, const char *wrong)
 
 /* ---- objects of images that do not exist */
 
-static int drop_object(struct check *k, int64_t id, const char *name, struct err *e)
+static int save_object(struct check *k, int64_t row, const char *path, struct err *e)
 {
-	return image_drop_name(&k->cl->fs, name, e);
+	AUTO(close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	AUTO(object_close) struct object *o = NULL;
+	int64_t size;
+
+	if (fd < 0)
+		return err_set(e, errno, "make %s: %m", path);
+	if (image_stored(&k->cl->fs, row, &size, e) < 0 || image_open(&k->cl->fs, row, &o, e) < 0 || image_get(o, size, fd, NULL, NULL, e) < 0) {
+		unlink(path);
+		return -e->code;
+	}
+	return fsync(fd) < 0 ? err_set(e, errno, "write %s: %m", path) : 0;
+}
+
+/* The state may be an older copy, and this somebody's only one. */
+static int lose_object(struct check *k, int64_t row, const char *name, struct err *e)
+{
+	char dir[PATH_MAX], path[PATH_MAX + 64];
+	int rc = -EEXIST;
+
+	snprintf(dir, sizeof dir, "%s/lost+found", k->cl->fs.store);
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_set(e, errno, "make %s: %m", dir);
+	for (int i = 0; i < 100 && rc == -EEXIST; i++) {
+		*e = (struct err){ 0 };
+		snprintf(path, sizeof path, i ? "%s/images-%ld.data.%d" : "%s/images-%ld.data", dir, (long)row, i);
+		rc = save_object(k, row, path, e);
+	}
+	return rc < 0 ? rc : image_drop(&k->cl->fs, row, e);
 }
 
 /* What a crash left on its way goes with the next mount. */
 static int check_name_known(void *arg, const char *name, struct err *e)
 {
-	static const struct mend m = { "removed", drop_object };
+	static const struct mend m = { "moved to lost+found", lose_object };
 	struct check *k = arg;
 	char thing[80], *end;
 	int64_t row = strtol(name, &end, 10);
-	int rc = image_part_name(name) ? 1 : *end || row <= 0 ? 0 : check_known(k, &image_kind, row, e);
+	bool is_row = !*end && row > 0;
+	int rc = image_part_name(name) ? 1 : is_row ? check_known(k, &image_kind, row, e) : 0;
 
 	snprintf(thing, sizeof thing, "objects: data of image %s", name);
 	if (rc == 0)
-		check_fault(k, 0, thing, &m, 0, name, "there is no such image");
+		check_fault(k, 0, thing, is_row ? &m : NULL, row, NULL, "there is no such image");
 	return rc < 0 ? rc : 0;
 }
 

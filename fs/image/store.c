@@ -185,7 +185,7 @@ int images_stored(struct fs *fs, image_name_fn *fn, void *arg, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
-int image_drop_name(struct fs *fs, const char *name, struct err *e)
+static int drop_name(struct fs *fs, const char *name, struct err *e)
 {
 	struct objects *os = objects_of(fs, e);
 	int64_t dir;
@@ -203,7 +203,7 @@ bool image_part_name(const char *name)
 
 static int drop_part(void *arg, const char *name, struct err *e)
 {
-	return image_part_name(name) ? image_drop_name(arg, name, e) : 0;
+	return image_part_name(name) ? drop_name(arg, name, e) : 0;
 }
 
 void images_drop_parts(struct cloud *cl)

@@ -23,7 +23,6 @@ int image_md5(struct fs *fs, int64_t image, char hex[33], struct err *e);
 /* fn with the name of each: a row, or ROW.part, what a crash left on its way. */
 typedef int image_name_fn(void *arg, const char *name, struct err *e);
 int images_stored(struct fs *fs, image_name_fn *fn, void *arg, struct err *e);
-int image_drop_name(struct fs *fs, const char *name, struct err *e);
 bool image_part_name(const char *name);
 void images_drop_parts(struct cloud *cl);
 

@@ -9,10 +9,13 @@ off_at_once() { begin=$(ms); [ "$(timeout 60 cat "servers/$1/wait-for/SHUTOFF")"
 state() { cat "servers/$1/status" "servers/$1/power" | xargs; }
 ended() { until_true "$1" eval '! grep -q . /proc/'"$2"'/cmdline'; }
 
+# the file their disks stand on is only a cache
+cat "$STORE"/images/*.img | md5sum > "$WORK/was" && rm "$STORE"/images/*.img
 server a && server b
 is "a becomes ACTIVE" "$(cat servers/a/wait)" ACTIVE
 is "b becomes ACTIVE" "$(cat servers/b/wait)" ACTIVE
 works "they answer" eval 'answers a && answers b'
+is "their base file, made anew from the object store, is what it was" "$(cat "$STORE"/images/*.img | md5sum)" "$(cat "$WORK/was")"
 until_true 90 booted a 1
 until_true 90 booted b 1
 

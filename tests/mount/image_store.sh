@@ -206,8 +206,9 @@ cp "$STORE/state.db" "$WORK/state2.db" && cp "$WORK/state.db" "$STORE/state.db"
 rm -f "$STORE/images/$later.img"
 is "data of an image that an older state does not know" "$(fsck)" "objects: data of image $later: there is no such image
 -> 1"
-is "is removed" "$(fsck --repair)" "objects: data of image $later: there is no such image: removed
+is "is kept elsewhere" "$(fsck --repair)" "objects: data of image $later: there is no such image: moved to lost+found
 -> 1"
+works "as it was" cmp "$WORK/a" "$STORE/lost+found/images-$later.data"
 is "once" "$(fsck)" "$clean"
 cp "$WORK/state2.db" "$STORE/state.db"
 cloud_up
