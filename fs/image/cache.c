@@ -78,18 +78,19 @@ static void base_path(struct fs *fs, int64_t image, const char *suffix, char ret
 
 static int write_base(struct fs *fs, int64_t image, const char *path, image_over_fn *over, void *arg, struct err *e)
 {
-	AUTO(close) int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	AUTO(close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	AUTO(object_close) struct object *o = NULL;
+	struct stat st;
 	int64_t size;
 
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_set(e, errno, "make %s: %m", path);
 	int rc = image_stored(fs, image, &size, e);
 	if (rc == 0)
 		return err_set(e, ENOENT, "its data is not in the object store");
 	if (rc < 0 || image_open(fs, image, &o, e) < 0)
 		return -e->code;
-	return image_get(o, size, fd, over, arg, e);
+	return image_get(o, st.st_size, size, fd, over, arg, e);	/* an earlier process's was removed at start */
 }
 
 int base_make(struct fs *fs, int64_t image, image_over_fn *over, void *arg, struct err *e)
@@ -101,7 +102,7 @@ int base_make(struct fs *fs, int64_t image, image_over_fn *over, void *arg, stru
 	int rc = write_base(fs, image, part, over, arg, e);
 	if (rc == 0)
 		rc = base_settle(cloud_of(fs), part, path, e);
-	if (rc)
+	if (rc < 0)
 		unlink(part);
 	return rc;
 }
@@ -184,9 +185,36 @@ static int check_sound(const struct base *b, const char *path, struct err *e)
 	return disk_sound(path, b->format, e) < 0 ? err_prefix(e, "the data of image '%s' is damaged", b->name) : 0;
 }
 
-static bool task_leaves(void *arg)
+/* A step that writes one comes back now and then: it is not to be too late because the image is large. */
+#define SOME_S 3
+
+struct writing {
+	struct task *t;
+	time_t until;
+};
+
+static bool some_written(void *arg)
 {
-	return task_over(arg);
+	const struct writing *w = arg;
+
+	return time(NULL) >= w->until || task_over(w->t);
+}
+
+static int write_some(struct task *t, int64_t image, const struct base *b, struct err *e)
+{
+	struct writing w = { t, time(NULL) + SOME_S };
+	char part[PATH_MAX];
+	struct stat st;
+
+	base_path(t->fs, image, ".part", part);
+	task_waits(t, "the base file of image '%s': %d %% are written", b->name,
+		   stat(part, &st) == 0 && b->size ? (int)(st.st_size * 100 / b->size) : 0);
+	t->patient = true;
+	t->again_ms = 1;
+	int rc = base_make(t->fs, image, some_written, &w, e);
+	if (rc > 0 && task_over(t))
+		unlink(part);	/* who else waits for it begins anew */
+	return rc < 0 ? err_prefix(e, "the base file of image '%s'", b->name) : rc;
 }
 
 /* What is damaged is made anew while no disk stands on it: those that do have read what it says. */
@@ -199,11 +227,16 @@ static int make_sound(struct task *t, int64_t image, const struct base *b, const
 	if (e->code != ENOENT && (e->code != EBADMSG || base_in_use(t->fs, image, true, &used, &(struct err){ 0 }) < 0 || used))
 		return -e->code;
 	*e = (struct err){ 0 };
-	task_waits(t, "the base file of image '%s' to be written", b->name);
-	int rc = base_make(t->fs, image, task_leaves, t, e);
-	if (rc)
-		return rc < 0 ? err_prefix(e, "the base file of image '%s'", b->name) : rc;
-	return check_sound(b, path, e);
+	int rc = write_some(t, image, b, e);
+	return rc ? rc : check_sound(b, path, e);
+}
+
+static int somebody_else(struct task *t, const struct base *b)
+{
+	task_waits(t, "the base file of image '%s', which is being written", b->name);
+	t->patient = true;
+	t->again_ms = 500;
+	return 1;
 }
 
 int image_base(struct task *t, int64_t image, char *path, size_t size, char format[16], struct err *e)
@@ -215,9 +248,7 @@ int image_base(struct task *t, int64_t image, char *path, size_t size, char form
 		return -e->code;
 	image_path(cloud_of(t->fs), image, ".img", path, size);
 	snprintf(format, 16, "%s", strcmp(b.format, "iso") == 0 ? "raw" : b.format);
-	task_waits(t, "the base file of image '%s'", b.name);
-	t->again_ms = 500;
-	return mine ? make_sound(t, image, &b, path, e) : 1;
+	return mine ? make_sound(t, image, &b, path, e) : somebody_else(t, &b);
 }
 
 int image_base_again(struct task *t, int64_t image, struct err *e)
@@ -231,8 +262,7 @@ int image_base_again(struct task *t, int64_t image, struct err *e)
 	AUTO(image_release) int64_t mine = image_hold(image);
 	if (know(t->fs, image, false, &b, e) < 0)
 		return -e->code;
-	t->again_ms = 500;
-	return mine ? make_sound(t, image, &b, path, e) : 1;
+	return mine ? make_sound(t, image, &b, path, e) : somebody_else(t, &b);
 }
 
 /* ---- looking after them */
@@ -328,23 +358,50 @@ static int look_after(struct keeper *k, int64_t image, struct err *e)
 	return stored == size ? keep_or_remove(k, image, path, e) : 0;
 }
 
+/* Whoever wrote it is not coming again: the server was deleted just then. */
+static void drop_part(struct keeper *k, int64_t image, const char *path)
+{
+	AUTO(image_release) int64_t mine = image_hold(image);
+	struct stat st;
+
+	if (mine && stat(path, &st) == 0 && time(NULL) - st.st_mtime > 10 * SOME_S)
+		unlink(path);
+}
+
+/* The row of "12.img" with suffix ".img"; 0: it is no such file. */
+static int64_t row_of(const char *name, const char *suffix)
+{
+	long image;
+	int end = 0;
+
+	return sscanf(name, "%ld%n", &image, &end) == 1 && strcmp(name + end, suffix) == 0 ? image : 0;
+}
+
+static void look_at(struct keeper *k, int64_t image)
+{
+	struct err e = { 0 };
+
+	if (look_after(k, image, &e) >= 0 || e.code == ENOENT)
+		return;
+	if (!was_tried(k, image))
+		log_warn("the base file of image %ld: %s", (long)image, e.msg);
+	give_up(k, image);
+}
+
 static void look_at_all(struct keeper *k)
 {
-	char dir[300];
+	char dir[300], path[700];
 
 	snprintf(dir, sizeof dir, "%s/images", k->cl->data);
 	AUTO(closedir) DIR *d = opendir(dir);
 	for (struct dirent *de; d && !k->stop && (de = readdir(d)); ) {
-		struct err e = { 0 };
-		long image;
-		int end = 0;
+		int64_t base = row_of(de->d_name, ".img"), part = row_of(de->d_name, ".img.part");
 
-		if (sscanf(de->d_name, "%ld.img%n", &image, &end) != 1 || !end || de->d_name[end] || look_after(k, image, &e) >= 0 ||
-		    e.code == ENOENT)
-			continue;
-		if (!was_tried(k, image))
-			log_warn("the base file of image %ld: %s", image, e.msg);
-		give_up(k, image);
+		snprintf(path, sizeof path, "%s/%s", dir, de->d_name);
+		if (base)
+			look_at(k, base);
+		else if (part)
+			drop_part(k, part, path);
 	}
 }
 

@@ -207,7 +207,7 @@ static int save_object(struct check *k, int64_t row, const char *path, struct er
 
 	if (fd < 0)
 		return err_set(e, errno, "make %s: %m", path);
-	if (image_stored(&k->cl->fs, row, &size, e) < 0 || image_open(&k->cl->fs, row, &o, e) < 0 || image_get(o, size, fd, NULL, NULL, e) < 0) {
+	if (image_stored(&k->cl->fs, row, &size, e) < 0 || image_open(&k->cl->fs, row, &o, e) < 0 || image_get(o, 0, size, fd, NULL, NULL, e) < 0) {
 		unlink(path);
 		return -e->code;
 	}

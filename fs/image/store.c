@@ -224,24 +224,31 @@ static int64_t next(struct object *o, int64_t at, int whence, struct err *e)
 	return rc >= 0 || why.code == ENXIO ? rc : (*e = why, rc);
 }
 
-int image_get(struct object *o, int64_t size, int fd, image_over_fn *over, void *arg, struct err *e)
+/* What stands before the end of the file is there. */
+static int left_off(int fd, int64_t at, struct err *e)
+{
+	return ftruncate(fd, at) < 0 ? err_set(e, errno, "write its base file: %m") : 1;
+}
+
+int image_get(struct object *o, int64_t at, int64_t size, int fd, image_over_fn *over, void *arg, struct err *e)
 {
 	AUTO(free) char *buf = malloc(PIECE);
-	int64_t at = 0, n;
+	int64_t n;
 
 	if (!buf)
 		return err_set(e, ENOMEM, "%m");
 	while (at < size && (at = next(o, at, SEEK_DATA, e)) >= 0) {
 		int64_t end = next(o, at, SEEK_HOLE, e);
 
-		for (; at < end; at += n) {
-			if (over && over(arg))
-				return 1;
+		while (at < end) {
 			n = object_read(o, buf, end - at < (int64_t)PIECE ? (size_t)(end - at) : PIECE, at, e);
 			if (n > 0 && pwrite(fd, buf, (size_t)n, at) != n)
 				return err_set(e, errno ? errno : ENOSPC, "write its base file: %m");
 			if (n <= 0)
 				return n ? -e->code : err_set(e, EIO, "it became shorter");
+			at += n;	/* each call gets on */
+			if (over && over(arg))
+				return left_off(fd, at, e);
 		}
 		if (end < 0)
 			break;

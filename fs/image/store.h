@@ -16,8 +16,8 @@ int image_open(struct fs *fs, int64_t image, struct object **ret, struct err *e)
 /* The file's bytes become its data, in place of what there is; durable when it returns.  1: over said so, and nothing was done. */
 int image_put(struct fs *fs, int64_t image, const char *from, image_over_fn *over, void *arg, struct err *e);
 int image_drop(struct fs *fs, int64_t image, struct err *e);	/* durable as well; not there: 0 */
-/* Its bytes into an empty file; holes stay holes.  1: over said so. */
-int image_get(struct object *o, int64_t size, int fd, image_over_fn *over, void *arg, struct err *e);
+/* Its bytes from `at` on into a file that ends there; holes stay holes.  1: over said so, and the file ends where it is to go on. */
+int image_get(struct object *o, int64_t at, int64_t size, int fd, image_over_fn *over, void *arg, struct err *e);
 /* EBADMSG: a chunk of it is damaged. */
 int image_md5(struct fs *fs, int64_t image, char hex[33], struct err *e);
 /* fn with the name of each: a row, or ROW.part, what a crash left on its way. */
@@ -39,7 +39,7 @@ static inline void auto_image_release(int64_t *held)
 
 /* Readable by the guests' user and nobody else; on disk before anything refers to it. */
 int base_settle(struct cloud *cl, const char *from, const char *to, struct err *e);
-/* Writes it anew from the object store.  The image is held.  1: over said so. */
+/* Writes it anew from the object store, or goes on with that.  The image is held.  1: over said so. */
 int base_make(struct fs *fs, int64_t image, image_over_fn *over, void *arg, struct err *e);
 /* Does a server's disk stand on it?  disks: one that is there; else also one that may come to be any moment. */
 int base_in_use(struct fs *fs, int64_t image, bool disks, bool *ret, struct err *e);
