@@ -63,8 +63,10 @@ int base_settle(struct cloud *cl, const char *from, const char *to, struct err *
 {
 	AUTO(close) int fd = open(from, O_RDONLY | O_CLOEXEC);
 	const struct timespec now[2] = { { .tv_nsec = UTIME_NOW }, { .tv_nsec = UTIME_OMIT } };
-	struct passwd *pw = getpwnam(cl->cfg.guest_user);
+	struct passwd mem, *pw = NULL;
+	char buf[2048];
 
+	getpwnam_r(cl->cfg.guest_user, &mem, buf, sizeof buf, &pw);
 	if (fd < 0 || fchown(fd, 0, pw ? pw->pw_gid : 0) < 0 || fchmod(fd, 0440) < 0 || futimens(fd, now) < 0 || fsync(fd) < 0)
 		return err_set(e, errno, "keep the data: %m");
 	return rename(from, to) < 0 ? err_set(e, errno, "keep the data: %m") : 0;
@@ -134,7 +136,7 @@ int base_in_use(struct fs *fs, int64_t image, bool disks, bool *ret, struct err 
 	return 0;
 }
 
-int base_forget(struct fs *fs, int64_t image, struct err *e)
+int base_forget(struct fs *fs, int64_t image, bool disks, struct err *e)
 {
 	AUTO(image_release) int64_t mine = image_hold(image);
 	char path[PATH_MAX];
@@ -142,7 +144,7 @@ int base_forget(struct fs *fs, int64_t image, struct err *e)
 
 	if (!mine)
 		return err_set(e, EBUSY, "it is being made");
-	if (base_in_use(fs, image, true, &used, e) < 0)
+	if (base_in_use(fs, image, disks, &used, e) < 0)
 		return -e->code;
 	if (used)
 		return err_set(e, EBUSY, "a server's disk stands on it");
@@ -273,13 +275,21 @@ struct keeper {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	atomic_bool stop;
-	int64_t *tried;		/* images that could not be moved; the next start tries again */
+	int64_t *tried;		/* images that could not be moved, which is said once; the next start tries again */
 	size_t n_tried;
 };
 
-static bool stops(void *arg)
+struct moving {
+	struct keeper *k;
+	int64_t image;
+};
+
+/* A deletion does not wait for it. */
+static bool move_leaves(void *arg)
 {
-	return ((struct keeper *)arg)->stop;
+	struct moving *m = arg;
+
+	return m->k->stop || task_busy(&m->k->cl->fs, m->image);
 }
 
 static bool was_tried(const struct keeper *k, int64_t image)
@@ -303,6 +313,7 @@ static void give_up(struct keeper *k, int64_t image)
 /* Only what is as it was taken is moved: damage is not to become what the object store vouches for. */
 static int move(struct keeper *k, int64_t image, const char *path, int64_t size, const char *checksum, struct err *e)
 {
+	struct moving m = { k, image };
 	uint64_t bytes = 0;
 	char md5[33];
 
@@ -310,7 +321,7 @@ static int move(struct keeper *k, int64_t image, const char *path, int64_t size,
 		return -e->code;
 	if ((int64_t)bytes != size || (*checksum && strcmp(md5, checksum) != 0))
 		return err_set(e, EBADMSG, "%s is not what was taken", path);
-	int rc = image_put(&k->cl->fs, image, path, stops, k, e);
+	int rc = image_put(&k->cl->fs, image, path, move_leaves, &m, e);
 	if (rc == 0)
 		log_info("image %ld: its data is in the object store now", (long)image);
 	return rc;
@@ -381,10 +392,9 @@ static void look_at(struct keeper *k, int64_t image)
 {
 	struct err e = { 0 };
 
-	if (look_after(k, image, &e) >= 0 || e.code == ENOENT)
+	if (look_after(k, image, &e) >= 0 || e.code == ENOENT || was_tried(k, image))
 		return;
-	if (!was_tried(k, image))
-		log_warn("the base file of image %ld: %s", (long)image, e.msg);
+	log_warn("the base file of image %ld: %s", (long)image, e.msg);
 	give_up(k, image);
 }
 

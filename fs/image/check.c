@@ -35,7 +35,7 @@ static int deactivate(struct check *k, int64_t id, const char *name, struct err 
 
 static int forget_base(struct check *k, int64_t id, const char *name, struct err *e)
 {
-	return base_forget(&k->cl->fs, id, e);
+	return base_forget(&k->cl->fs, id, !k->running, e);
 }
 
 static int make_base(struct check *k, int64_t id, const char *name, struct err *e)

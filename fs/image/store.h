@@ -43,5 +43,5 @@ int base_settle(struct cloud *cl, const char *from, const char *to, struct err *
 int base_make(struct fs *fs, int64_t image, image_over_fn *over, void *arg, struct err *e);
 /* Does a server's disk stand on it?  disks: one that is there; else also one that may come to be any moment. */
 int base_in_use(struct fs *fs, int64_t image, bool disks, bool *ret, struct err *e);
-/* It is made anew when it is needed: EBUSY while a server's disk stands on it. */
-int base_forget(struct fs *fs, int64_t image, struct err *e);
+/* It is made anew when it is needed.  EBUSY while it is in use; disks as above: for who knows that no disk is being made. */
+int base_forget(struct fs *fs, int64_t image, bool disks, struct err *e);

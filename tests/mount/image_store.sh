@@ -233,6 +233,7 @@ rm "$STORE"/images/*.img
 for i in a b; do works "$i reads as it was written" cmp "$WORK/$i" "$I/$i/data"; done
 cd / && cloud_down
 is "all is well" "$(fsck --data)" "$clean"
+is "also by what none of our code reads" "$(python3 "$TOP/tests/mount/audit_objects.py" "$STORE" 2>&1)" ""
 
 # ---- no object store
 cloud_up
