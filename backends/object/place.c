@@ -127,17 +127,32 @@ static int wrap(struct place **p, const struct place_conf *c, struct err *e)
 	return place_cache_wrap(p, c->cache_dir, c->cache_bytes, origin, e);
 }
 
+static int kind_of(const char *name, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (strcmp(kinds[i].name, name) == 0)
+			return (int)i;
+	return err_set(e, EINVAL, "objects-place is one of local s3 swift, not '%.50s'", name);
+}
+
+int place_valid(const struct place_conf *conf, struct err *e)
+{
+	AUTO(place_close) struct place *p = NULL;
+	struct place_conf c = conf_filled(conf);
+	int i = kind_of(c.kind, e);
+
+	if (i < 0 || conf_check(&c, kinds[i].remote, e) < 0)
+		return -e->code;
+	return kinds[i].remote ? kinds[i].open(&c, &p, e) : 0;
+}
+
 int place_open(const struct place_conf *conf, struct place **ret, struct err *e)
 {
 	AUTO(place_close) struct place *p = NULL;
 	struct place_conf c = conf_filled(conf);
-	size_t i = 0;
+	int i = kind_of(c.kind, e);
 
-	while (i < ARRAY_LEN(kinds) && strcmp(kinds[i].name, c.kind) != 0)
-		i++;
-	if (i == ARRAY_LEN(kinds))
-		return err_set(e, EINVAL, "objects-place is one of local s3 swift, not '%.50s'", c.kind);
-	if (conf_check(&c, kinds[i].remote, e) < 0 || kinds[i].open(&c, &p, e) < 0)
+	if (i < 0 || conf_check(&c, kinds[i].remote, e) < 0 || kinds[i].open(&c, &p, e) < 0)
 		return -e->code;
 	if (!kinds[i].remote)
 		c.cache_bytes = 0;

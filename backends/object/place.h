@@ -32,6 +32,7 @@ struct place_conf {		/* strings: copied; NULL is "" */
 	bool virtual_host;	/* s3: the bucket is a part of the host's name, else of the path */
 	const char *cache_dir;	/* s3, swift; "": no cache */
 	uint64_t cache_bytes;
+	const _Atomic bool *stop;	/* or NULL; once it is true s3 and swift give up what they are at, EIO */
 	const char *faults;	/* for tests (../base/fault.h); OP = put get size delete list check; WHOM = kind */
 	/* 0: the usual */
 	unsigned connect_s, stall_s;	/* 10; 30: seconds without 1 KiB of progress */
@@ -44,6 +45,9 @@ struct place_conf {		/* strings: copied; NULL is "" */
 int place_open(const struct place_conf *c, struct place **ret, struct err *e);
 void place_close(struct place *p);
 AUTO_FN(struct place *, place_close);
+
+/* EINVAL as place_open would, and what else it would say of settings; nothing is made or asked. */
+int place_valid(const struct place_conf *c, struct err *e);
 
 /* Is the place there, and are we let in? */
 int place_check(struct place *p, struct err *e);

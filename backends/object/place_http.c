@@ -10,6 +10,7 @@
 #include "place_parts.h"
 
 #define IDLE_MAX 16
+#define PAUSE_STEP_MS 100
 #define PAUSE_MAX_MS 20000
 #define RETRY_AFTER_MAX 60
 #define TEXT_MAX (32 << 20)	/* a page of a list */
@@ -265,6 +266,16 @@ static int on_seek(void *arg, curl_off_t off, int whence)
 
 /* ---- one try */
 
+static bool stopped(const struct remote *r)
+{
+	return r->conf.stop && *r->conf.stop;
+}
+
+static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	return stopped(arg);
+}
+
 static int set_options(struct try *t, struct curl_slist *headers, struct err *e)
 {
 	const struct remote_conf *c = &t->r->conf;
@@ -299,6 +310,9 @@ static int set_options(struct try *t, struct curl_slist *headers, struct err *e)
 	SET(CURLOPT_HEADERDATA, t);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, t);
+	SET(CURLOPT_NOPROGRESS, 0L);
+	SET(CURLOPT_XFERINFOFUNCTION, on_progress);
+	SET(CURLOPT_XFERINFODATA, t->r);
 	if (strcmp(q->method, "HEAD") == 0)
 		SET(CURLOPT_NOBODY, 1L);
 	if (body) {
@@ -361,6 +375,8 @@ static int perform(struct try *t, bool *again, struct err *e)
 		*again = t->why.code == EBADMSG && !t->final;
 		return -e->code;
 	}
+	if (rc == CURLE_ABORTED_BY_CALLBACK)
+		return err_set(e, EIO, "given up: the store is being closed");
 	if (rc != CURLE_OK) {
 		*again = curl_again(rc, &code);
 		return err_set(e, code, "%s", *t->curl_says ? t->curl_says : curl_easy_strerror(rc));
@@ -408,16 +424,19 @@ static int try_once(struct remote *r, const struct ask *q, struct answer *a, int
 /* ---- until it is answered */
 
 /* The longer the more often it failed, and never the same for all who wait. */
-static void pause_ms(int64_t ms)
+static void pause_ms(const struct remote *r, int64_t ms)
 {
 	uint32_t random = 0;
 
 	if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
 		random = (uint32_t)clock();
 	ms = ms / 2 + (int64_t)(random % (uint32_t)(ms / 2 + 1));
-	struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000 };
-	while (nanosleep(&left, &left) < 0 && errno == EINTR)
-		;
+	for (; ms > 0 && !stopped(r); ms -= PAUSE_STEP_MS) {
+		struct timespec left = { .tv_nsec = (ms < PAUSE_STEP_MS ? ms : PAUSE_STEP_MS) * 1000000 };
+
+		while (nanosleep(&left, &left) < 0 && errno == EINTR)
+			;
+	}
 }
 
 int remote_ask(struct remote *r, const struct ask *q, struct answer *a, struct err *e)
@@ -437,7 +456,7 @@ int remote_ask(struct remote *r, const struct ask *q, struct answer *a, struct e
 			return -e->code;
 		}
 		log_debug("%s: once more in %lld ms: %s", q->what, (long long)(after ? after : pause), e->msg);
-		pause_ms(after ? 2 * after : pause);
+		pause_ms(r, after ? 2 * after : pause);
 		pause = 2 * pause < PAUSE_MAX_MS ? 2 * pause : PAUSE_MAX_MS;
 		*e = (struct err){ 0 };
 	}

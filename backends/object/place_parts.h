@@ -52,6 +52,7 @@ struct remote;
 struct remote_conf {
 	const char *ca;
 	unsigned connect_s, stall_s, retries, retry_ms;
+	const _Atomic bool *stop;	/* or NULL; true: what is asked is given up */
 };
 int remote_open(const struct remote_conf *c, struct remote **ret, struct err *e);
 void remote_close(struct remote *r);

@@ -433,7 +433,8 @@ int place_s3_open(const struct place_conf *c, struct place **ret, struct err *e)
 {
 	AUTO(place_close) struct place *p = calloc(1, sizeof(struct s3));
 	struct s3 *s = (struct s3 *)p;
-	struct remote_conf rc = { .ca = c->ca, .connect_s = c->connect_s, .stall_s = c->stall_s, .retries = c->retries, .retry_ms = c->retry_ms };
+	struct remote_conf rc = { .ca = c->ca, .connect_s = c->connect_s, .stall_s = c->stall_s, .retries = c->retries, .retry_ms = c->retry_ms,
+		.stop = c->stop };
 
 	if (!s)
 		return err_set(e, ENOMEM, "%m");

@@ -417,7 +417,8 @@ int place_swift_open(const struct place_conf *c, struct place **ret, struct err 
 {
 	AUTO(place_close) struct place *p = calloc(1, sizeof(struct swift));
 	struct swift *s = (struct swift *)p;
-	struct remote_conf rc = { .ca = c->ca, .connect_s = c->connect_s, .stall_s = c->stall_s, .retries = c->retries, .retry_ms = c->retry_ms };
+	struct remote_conf rc = { .ca = c->ca, .connect_s = c->connect_s, .stall_s = c->stall_s, .retries = c->retries, .retry_ms = c->retry_ms,
+		.stop = c->stop };
 	const char *colon = strchr(c->key, ':');
 
 	if (!s)
