@@ -411,6 +411,8 @@ int cloud_open(const char *path, bool create, struct cloud **ret, struct err *e)
 		return err_set(e, ENOENT, "'%s' is no store; cirrusfs init makes one", path);
 	if (take_lock(c, e) < 0 || (create && write_config(config, e) < 0) || config_read(config, &c->cfg, e) < 0)
 		return -e->code;
+	if (containers_settings(&c->cfg, e) < 0)
+		return err_prefix(e, "%s", config);
 	fs_init(c);
 	c->fs.health = health;
 	c->fs.metrics = metrics_show;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A server of objects that misbehaves on request: as much of S3 (path-style), Swift (TempAuth) and Keystone as our places use, in memory.
-objectd.py MODES LOG: serves on a port of 127.0.0.1 it prints; LOG gets a line for each request: METHOD PATH RANGE STATUS.
+objectd.py MODES LOG [DIR]: serves on a port of 127.0.0.1 it prints; LOG gets a line for each request: METHOD PATH RANGE STATUS.  DIR: what is put is
+kept in files there, named as in a URL with / as %2F, and may be changed behind its back.
 The first line "METHOD WHAT TIMES [SUBSTRING]" of MODES that fits a request (METHOD * is all; SUBSTRING of path and query) is done to it, TIMES times.  WHAT:
   cut       the connection is lost in the middle of the body      close     ... before an answer       lost   ... after it was done
   short     a byte less, with lengths that fit                    long      a byte more                empty  no body where there is one
@@ -8,13 +9,45 @@ The first line "METHOD WHAT TIMES [SUBSTRING]" of MODES that fits a request (MET
   garbage   bytes of no use   huge   a body that does not end     error200  an <Error> with 200        skew   403, the clock an hour off
   noetag    without an ETag   etag   with a wrong one             endless   a list that goes on        NNN    that status
 """
-import hashlib, http.server, json, os, re, sys, threading, time, urllib.parse
+import collections.abc, hashlib, http.server, json, os, re, sys, threading, time, urllib.parse
 from xml.sax.saxutils import escape
 
 modes_file, log = sys.argv[1], sys.argv[2]
 store, uploads, tokens, used, lock = {}, {}, set(), {}, threading.RLock()
 counter = [0]
 
+
+class Files(collections.abc.MutableMapping):
+    def path(self, key):
+        return os.path.join(sys.argv[3], urllib.parse.quote(key, safe=""))
+
+    def __getitem__(self, key):
+        try:
+            with open(self.path(key), "rb") as f:
+                return f.read()
+        except FileNotFoundError:
+            raise KeyError(key)
+
+    def __setitem__(self, key, data):
+        with open(self.path(key) + "~", "wb") as f:
+            f.write(data)
+        os.rename(self.path(key) + "~", self.path(key))
+
+    def __delitem__(self, key):
+        try:
+            os.unlink(self.path(key))
+        except FileNotFoundError:
+            raise KeyError(key)
+
+    def __iter__(self):
+        return iter([urllib.parse.unquote(n) for n in os.listdir(sys.argv[3]) if not n.endswith("~")])
+
+    def __len__(self):
+        return len(os.listdir(sys.argv[3]))
+
+
+if len(sys.argv) > 3:
+    store = Files()
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

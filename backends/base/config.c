@@ -9,10 +9,10 @@
 
 static const struct key {
 	const char *name;
-	enum { K_WORD, K_TEXT, K_INT, K_TENTHS, K_BOOL } type;
+	enum { K_WORD, K_TEXT, K_INT, K_TENTHS, K_BOOL, K_BYTES } type;
 	size_t offset, size;
 	const char *def, *words;
-	int min, max;
+	int min, max;		/* K_BYTES: MiB */
 	const char *help;
 } keys[] = {
 #define AT(f) offsetof(struct config, f), sizeof(((struct config *)0)->f)
@@ -37,7 +37,37 @@ static const struct key {
 	{ "import-hosts", K_TEXT, AT(import_hosts), "", NULL, 0, 0, "hosts images come from: names, .domains, addresses, networks; empty: all but this machine and its link" },
 	{ "import-ca", K_TEXT, AT(import_ca), "", NULL, 0, 0, "file of certificates trusted for https besides the system's" },
 	{ "import-timeout", K_INT, AT(import_timeout), "86400", NULL, 1, 1 << 24, "seconds until a download that does not end has failed" },
+	{ "objects-place", K_WORD, AT(objects_place), "local", "local s3 swift", 0, 0, "where full packs of objects live: `local`, `s3` or `swift` ([objects-remote.md](objects-remote.md))" },
+	{ "objects-url", K_TEXT, AT(objects_url), "", NULL, 0, 0, "local: a directory, empty: the store's own; s3: the service, `https://s3.eu-central-1.amazonaws.com`; swift: where it authenticates, `https://cloud.example.org:5000/v3` (Keystone), `http://swift.example.org:8080/auth/v1.0` (TempAuth)" },
+	{ "objects-bucket", K_TEXT, AT(objects_bucket), "", NULL, 0, 0, "the bucket or container; it must be there already" },
+	{ "objects-prefix", K_TEXT, AT(objects_prefix), "", NULL, 0, 0, "what all names in it begin with, `cloud1/`: each cloud needs its own" },
+	{ "objects-region", K_TEXT, AT(objects_region), "", NULL, 0, 0, "s3: `us-east-1` when empty; swift with Keystone: of its catalogue, the first when empty" },
+	{ "objects-key", K_TEXT, AT(objects_key), "", NULL, 0, 0, "s3: the id of the access key; swift: `ACCOUNT:USER` (TempAuth), `PROJECT:USER` (Keystone)" },
+	{ "objects-domain", K_TEXT, AT(objects_domain), "Default", NULL, 0, 0, "Keystone: the domain of project and user" },
+	{ "objects-secret-file", K_TEXT, AT(objects_secret_file), "", NULL, 0, 0, "a file with the secret in its first line; one that everybody may read is refused" },
+	{ "objects-virtual-host", K_BOOL, AT(objects_virtual_host), "false", NULL, 0, 0, "s3: the bucket is a part of the host's name (AWS prefers that), else of the path" },
+	{ "objects-ca", K_TEXT, AT(objects_ca), "", NULL, 0, 0, "file of certificates trusted instead of the system's" },
+	{ "objects-cache", K_BYTES, AT(objects_cache), "10G", NULL, 16, 1 << 30, "how much of a remote place is kept in `STORE/objects/cache`, at least 16M" },
 };
+
+/* "512M", "10G"; a number alone is bytes. */
+static int set_bytes(int64_t *field, const struct key *k, const char *v, struct err *e)
+{
+	static const char suffixes[] = "KMGT";
+	char *end;
+
+	errno = 0;
+	unsigned long long n = strtoull(v, &end, 10);
+	const char *s = *end ? strchr(suffixes, *end) : NULL;
+	unsigned shift = s ? 10 * (unsigned)(s - suffixes + 1) : 0;
+	if (errno || end == v || !strchr("0123456789", *v) || (*end && (!s || end[1])) || n > UINT64_MAX >> shift)
+		return err_set(e, EINVAL, "%s: '%s' is not a size; suffixes are K M G T", k->name, v);
+	n <<= shift;
+	if (n >> 20 < (unsigned)k->min || n >> 20 > (unsigned)k->max)
+		return err_set(e, EINVAL, "%s: %s is out of range", k->name, v);
+	*field = (int64_t)n;
+	return 0;
+}
 
 static int set(struct config *c, const struct key *k, const char *v, struct err *e)
 {
@@ -64,6 +94,8 @@ static int set(struct config *c, const struct key *k, const char *v, struct err 
 		*(bool *)field = strstr(words[1], word) != NULL;
 		return 0;
 	}
+	if (k->type == K_BYTES)
+		return set_bytes((int64_t *)(void *)field, k, v, e);
 	double d = strtod(v, &end);
 	if (end == v || *end || !(d >= -1e8 && d <= 1e8) || (k->type == K_INT && d != (double)(int)d))
 		return err_set(e, EINVAL, "%s: '%s' is not a number", k->name, v);
@@ -108,13 +140,14 @@ int config_read(const char *path, struct config *ret, struct err *e)
 	AUTO(free) char *line = NULL;
 	size_t size = 0;
 	unsigned no = 0;
+	int why = errno;
 
 	*ret = (struct config){ 0 };
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		if (set(ret, &keys[i], keys[i].def, e) < 0)
 			return -e->code;
 	if (!f)
-		return errno == ENOENT ? 0 : err_set(e, errno, "open %s: %m", path);
+		return why == ENOENT ? 0 : err_set(e, why, "open %s: %m", path);
 	while (getline(&line, &size, f) >= 0) {
 		no++;
 		if (read_line(ret, line, e) < 0)

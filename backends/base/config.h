@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "err.h"
@@ -22,6 +23,11 @@ struct config {
 	int check_interval;	/* seconds between two looks for drift */
 	bool resume_guests;	/* what ran before the machine was restarted runs again */
 	int reserved_ram;	/* MiB a host keeps for itself */
+	/* where full packs of objects live; backends/object/place.h */
+	char objects_place[8], objects_url[512], objects_bucket[256], objects_prefix[512], objects_region[128], objects_key[256], objects_domain[128];
+	char objects_secret_file[512], objects_ca[512];
+	bool objects_virtual_host;
+	int64_t objects_cache;	/* bytes */
 };
 
 /* Defaults, then what the file says; a file that is not there is an empty one.  EINVAL names the line. */

@@ -24,6 +24,8 @@ struct pending {
 	struct where w;
 	uint64_t no;
 	unsigned char *data;		/* its stored bytes, when it goes into the index itself */
+	unsigned char sha[DIGEST];
+	bool has_sha;
 	bool moved;			/* it has a row, which is to say its new place */
 	bool in_tx, lost;		/* that is written, but not committed; it gets none */
 	struct pending *by_id, *by_hash, *next;
@@ -334,6 +336,10 @@ static int fetch(struct objects *os, int64_t id, struct where *w, void *buf, uin
 		rc = load(os, w, buf, true, e);
 		if (rc == 0)
 			return 0;
+		if (rc == -EBADMSG && tries == 0)	/* perhaps it is a cache that is wrong */
+			placed_doubt(os->placed, w->pack);
+		else if (rc != -EBADMSG && packs_far(os->packs, w->pack))
+			break;			/* that was tried often enough */
 		chunks_moved(os, id);	/* asked for again */
 	}
 	if (rc == -EBADMSG && !w->bad)
@@ -411,6 +417,10 @@ struct put {			/* a piece on its way */
 	struct piece *piece;
 	XXH128_hash_t hash;
 	struct where found[4];	/* candidates with that hash */
+	unsigned char theirs[4][DIGEST];	/* of those whose packs are far */
+	bool far[4], known[4];		/* is it; is its digest known */
+	unsigned char sha[DIGEST];	/* of its bytes */
+	bool has_sha;
 	unsigned n_found;
 	int twin;		/* an earlier piece of the same bytes; -1: none */
 	int64_t heal;		/* the candidate whose stored bytes are bad */
@@ -468,9 +478,23 @@ static int put_seek(struct objects *os, struct pins **pins, struct put *p, struc
 			pthread_mutex_unlock(&cs->lock);
 		}
 	}
-	for (unsigned i = 0; rc >= 0 && i < p->n_found; i++)
+	for (unsigned i = 0; rc >= 0 && i < p->n_found; i++) {
+		p->far[i] = packs_far(os->packs, p->found[i].pack);
+		p->known[i] = p->far[i] && digest_get(os, p->found[i].id, p->theirs[i]);
 		rc = pin(os, pins, p->found[i].id, e);
+	}
 	return rc < 0 ? rc : 0;
+}
+
+static bool put_digest(struct put *p)
+{
+	return p->has_sha || (p->has_sha = digest_of(p->piece->data, p->piece->len, p->sha));
+}
+
+/* One that is far is not got for this where its digest is known. */
+static bool same_digest(struct put *p, unsigned i)
+{
+	return !p->found[i].bad && p->known[i] && put_digest(p) && memcmp(p->sha, p->theirs[i], DIGEST) == 0;
 }
 
 /* Is one of the candidates what is to be stored? */
@@ -483,6 +507,14 @@ static void put_compare(void *arg, size_t n)
 
 	for (unsigned i = 0; buf && i < p->n_found; i++) {
 		struct where *w = &p->found[i];
+
+		if (same_digest(p, i)) {
+			p->piece->id = w->id;
+			p->old = true;
+			return;
+		}
+		if (!w->bad && p->far[i] && (p->known[i] || placed_away(a->os->placed)))
+			continue;
 		int rc = w->bad ? -EBADMSG : load(a->os, w, buf, false, &e);
 
 		for (int again = 0; rc == -EAGAIN && again < 3; again++)	/* it was packed meanwhile */
@@ -510,6 +542,8 @@ static void put_compress(void *arg, size_t i)
 	unsigned char probe[SAMPLE + 512];
 
 	p->stored = len;
+	if (placed_remote(a->os->placed) && !p->zero && !p->old && p->twin < 0)
+		put_digest(p);
 	if (p->zero || p->old || p->twin >= 0 || !a->compress || len < 128 || (!ctx && !(ctx = ZSTD_createCCtx())))
 		return;
 	if (len >= SAMPLE * 4) {
@@ -578,6 +612,8 @@ static int put_new(struct objects *os, struct put *v, size_t n, bool soon, struc
 
 		if (p)
 			*p = (struct pending){ .w = rec[i].w, .moved = of[i]->heal != 0 };
+		if (p && (p->has_sha = of[i]->has_sha))
+			memcpy(p->sha, of[i]->sha, DIGEST);
 		if (p && fresh && (p->data = malloc(rec[i].w.stored)))
 			memcpy(p->data, rec[i].data, rec[i].w.stored);
 		if (!p || (fresh && !p->data)) {
@@ -590,6 +626,11 @@ static int put_new(struct objects *os, struct put *v, size_t n, bool soon, struc
 		pthread_mutex_unlock(&cs->lock);
 	}
 	return rc;
+}
+
+void chunks_storing(struct objects *os, bool begin)
+{
+	begin ? pthread_rwlock_rdlock(&os->chunks->storing) : pthread_rwlock_unlock(&os->chunks->storing);
 }
 
 bool chunks_pending_in(struct objects *os, int64_t pack)
@@ -690,7 +731,7 @@ static int insert_chunk(struct objects *os, const struct pending *p, int64_t ref
 	stmt_int(&s, 6, p->w.at);
 	stmt_int(&s, 7, p->w.stored);
 	stmt_int(&s, 8, refs);
-	if (stmt_run(&s, e) < 0 || hash_add(os, p->w.h, p->w.id, e) < 0)
+	if (stmt_run(&s, e) < 0 || hash_add(os, p->w.h, p->w.id, e) < 0 || (p->has_sha && digest_put(os, p->w.id, p->sha, e) < 0))
 		return -e->code;
 	if (!p->data)
 		return 0;

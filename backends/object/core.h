@@ -1,4 +1,4 @@
-/* Shared by the files that keep chunks and contents: index.c commit.c pack.c chunks.c object.c sweep.c store.c. */
+/* Shared by the files that keep chunks and contents: index.c commit.c pack.c placed.c mover.c chunks.c object.c sweep.c store.c. */
 #pragma once
 
 #include <stdatomic.h>
@@ -25,6 +25,43 @@ struct where {			/* a stored chunk */
 	bool bad;
 };
 
+/* ---- packs in the place (placed.c).  The lock is a leaf, below the packs' own; it is not held while the place is asked. */
+#define PLACED_NAME 48
+struct placed;
+struct place_conf;
+/* c NULL: none.  direct: it is read past any cache, by one reader. */
+int placed_open(const struct place_conf *c, bool direct, struct placed **ret, struct err *e);
+void placed_close(struct placed *pl);
+void placed_seed(struct placed *pl, uint64_t seed);	/* before anything else */
+bool placed_used(const struct placed *pl);	/* there is a place ... */
+bool placed_remote(const struct placed *pl);	/* ... and reading it is asking a server */
+const char *placed_words(const struct placed *pl);	/* which one, for people */
+enum placed_state { PLACED_NOT, PLACED_PERHAPS, PLACED_WHOLE };
+/* A pack has that name there.  whole: it is read there, before it is looked for here. */
+int placed_set(struct placed *pl, int64_t pack, const char *name, bool whole, struct err *e);
+void placed_drop(struct placed *pl, int64_t pack);
+enum placed_state placed_find(struct placed *pl, int64_t pack, char name[PLACED_NAME]);
+int64_t placed_next(struct placed *pl, int64_t after);	/* of those that are whole there; 0: no more */
+bool placed_knows(struct placed *pl, const char *name);
+/* A pack is moved or emptied by one at a time, the sweep or the mover.  0: none any more. */
+bool placed_claim(struct placed *pl, bool mover, int64_t pack);
+/* A pack that is neither here nor known to be there may be there under a name that the index does not have. */
+void placed_unsure(struct placed *pl, bool unsure);
+/* EBADMSG: it is not there, or not what it was; all else: the place cannot be asked. */
+int placed_read(struct placed *pl, const char *name, void *buf, size_t len, int64_t at, struct err *e);
+int placed_size(struct placed *pl, const char *name, int64_t *ret, struct err *e);
+int placed_fd(struct placed *pl, const char *name, int *ret, struct err *e);	/* as place_fd */
+int placed_missing(struct placed *pl, int64_t pack, struct err *e);	/* what is said of it */
+void placed_doubt(struct placed *pl, int64_t pack);	/* what a cache has of it may be wrong */
+bool placed_away(struct placed *pl);	/* it could not be asked, a moment ago */
+int placed_put(struct placed *pl, const char *name, int fd, int64_t size, struct err *e);
+int placed_delete(struct placed *pl, const char *name, struct err *e);
+/* Is it this store's?  any: packs of it are there; else it is made so. */
+int placed_ours(struct placed *pl, bool any, struct err *e);
+typedef int placed_name_fn(void *arg, const char *name, int64_t pack, int64_t size);
+int placed_list(struct placed *pl, placed_name_fn *fn, void *arg, struct err *e);
+void placed_stats(struct placed *pl, struct objects_place *ret);
+
 /* ---- packs (pack.c): files of records, appended to and never changed.  Formats: docs/objects.md. */
 struct packs;
 int packs_open(const char *dir, struct packs **ret, struct err *e);
@@ -35,15 +72,25 @@ struct record {			/* one chunk to append */
 };
 /* Appends them in one go.  Not durable yet. */
 int packs_append(struct packs *p, struct record *r, size_t n, struct err *e);
+/* Packs that are not here are looked for there; borrowed. */
+void packs_use(struct packs *p, struct placed *pl);
+/* It is read by asking a server. */
+bool packs_far(struct packs *p, int64_t pack);
+/* Numbers up to this are taken. */
+void packs_taken(struct packs *p, int64_t last);
+int64_t packs_number(struct packs *p);	/* one more, for a pack that is not appended to */
+int64_t packs_full_size(struct packs *p);	/* about as large as they get */
+/* Its file here, to be read; ENOENT. */
+int packs_file(struct packs *p, int64_t pack, int *ret, int64_t *size, struct err *e);
 /* What was appended before is durable when it returns. */
 int packs_sync(struct packs *p, struct err *e);
 /* Its stored bytes, w->stored of them; EBADMSG: the file ends before. */
 int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e);
-/* Is all of its record there but the stored bytes: the head, and the zeros behind? */
+/* Is all of its record there but the stored bytes: the head, and the zeros behind?  In doubt it is. */
 bool packs_sound(struct packs *p, const struct where *w);
 /* The pack that is appended to now: not to be compacted. */
 int64_t packs_current(struct packs *p);
-int packs_remove(struct packs *p, int64_t pack, struct err *e);
+int packs_remove(struct packs *p, int64_t pack, struct err *e);	/* the file here */
 /* Gives the disk back what is between; reads as zeros from now on. */
 int packs_punch(struct packs *p, int64_t pack, int64_t from, int64_t to, struct err *e);
 /* It is full: the next record begins another one. */
@@ -52,7 +99,7 @@ void packs_seal(struct packs *p);
 int packs_lose(struct packs *p, int64_t pack, struct err *e);
 int64_t packs_lost(struct packs *p);
 int packs_lost_away(struct packs *p, struct err *e);
-/* fn for every pack file. */
+/* fn for every pack file here. */
 int packs_each(struct packs *p, int (*fn)(void *arg, int64_t pack, int64_t size), void *arg, struct err *e);
 /* fn for every record whose head is sound, in order; data: its stored bytes.  What is between sound records is skipped. */
 int packs_scan(struct packs *p, int64_t pack, int (*fn)(void *arg, const struct where *w, const void *data), void *arg, struct err *e);
@@ -104,7 +151,9 @@ int pack_count(struct objects *os, int64_t pack, int64_t size, int64_t live, str
 int chunks_place(struct objects *os, const struct where *w, struct err *e);
 /* Its place in the index changed, or it is gone. */
 void chunks_moved(struct objects *os, int64_t id);
-/* Are there chunks in that pack, which is full, of which the index does not know yet? */
+/* Between begin and end somebody appends to packs and tells the index where it is. */
+void chunks_storing(struct objects *os, bool begin);
+/* Are there chunks in that pack, which is full, of which the index does not know yet?  Who was storing as it was called is done. */
 bool chunks_pending_in(struct objects *os, int64_t pack);
 int chunks_open(struct objects *os, struct err *e);
 void chunks_close(struct objects *os);
@@ -167,6 +216,25 @@ void etag_changed(struct objects *os, int64_t id, uint64_t off);	/* what was bef
 int sweep_start(struct objects *os, struct err *e);
 void sweep_stop(struct objects *os);
 bool sweep_stopped(const struct objects *os);	/* its thread is to end */
+/* What lives in it goes elsewhere, and it goes.  EBADMSG: some of it is damaged, and it stays. */
+int sweep_pack(struct objects *os, int64_t pack, struct err *e);
+int64_t sweep_ask(struct objects *os, const char *sql, int64_t a);	/* one number, 0 when there is none; $1 is a */
+
+/* ---- full packs go to the place (mover.c) */
+int mover_load(struct objects *os, struct err *e);	/* what the index says of it; the index is begun */
+int mover_start(struct objects *os, struct err *e);
+void mover_stop(struct objects *os);
+/* The local file of a pack that is whole there is to go. */
+int mover_leftover(struct objects *os, int64_t pack, struct err *e);
+/* Packs that the index has here, and which are not, are looked for there. */
+int mover_adopt(struct objects *os, struct err *e);
+
+/* ---- digests of chunks, kept where packs are far (digest.c) */
+#define DIGEST 32
+bool digest_of(const void *data, size_t len, unsigned char ret[DIGEST]);
+/* The index is begun. */
+bool digest_get(struct objects *os, int64_t chunk, unsigned char ret[DIGEST]);
+int digest_put(struct objects *os, int64_t chunk, const unsigned char sha[DIGEST], struct err *e);
 
 struct objects {
 	char *dir;
@@ -192,6 +260,10 @@ struct objects {
 	struct commits *commits;
 	struct etags *etags;
 	struct sweep *sweep;
+	struct placed *placed;
+	struct mover *mover;
+	struct ref_list missing;	/* packs that chunks are in, and which are neither here nor known to be in the place */
+	_Atomic bool closing;
 	_Atomic int64_t room, room_at;	/* free bytes of the disk beyond those, less what was written since that was asked, and when it was (ms) */
 	objects_gone_fn *gone;
 	void *gone_arg;

@@ -21,6 +21,15 @@ static uint32_t divide(const struct chunker *c, const struct run *r, bool last, 
 	return done;
 }
 
+/* What is far is not fetched while a commit waits. */
+static bool is_near(struct objects *os, int64_t chunk)
+{
+	struct where w;
+	struct err e;
+
+	return chunks_where(os, chunk, &w, &e) == 0 && !packs_far(os->packs, w.pack);
+}
+
 /* A small end of a content that grows by little is written anew with what comes, so that a log has not a chunk for each line. */
 static void absorb(struct body *b, struct run *r)
 {
@@ -30,7 +39,7 @@ static void absorb(struct body *b, struct run *r)
 	if (r->len >= CHUNK_MIN || r->off == 0 || r->off != b->m.span || body_want(b, r->off - 1, 1, &e) < 0)
 		return;
 	x = manifest_ending(&b->m, r->off);
-	if (!x.chunk || x.off || x.len >= CHUNK_MIN)
+	if (!x.chunk || x.off || x.len >= CHUNK_MIN || !is_near(b->os, x.chunk))
 		return;
 	unsigned char *mem = malloc(x.len + r->len);
 	if (!mem)

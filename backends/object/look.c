@@ -15,6 +15,7 @@ struct look {
 	int64_t faults;
 	struct ref_list refs;	/* every reference there is, sorted */
 	struct ref_list bad;	/* chunks that cannot be read, sorted */
+	bool blind;		/* the place cannot be asked: of what is there nothing is said */
 };
 
 static void fault(struct look *k, const char *thing, const char *did, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -184,6 +185,75 @@ static int add_size(void *arg, int64_t pack, int64_t size)
 	return refs_add(&z->v, pack, z->e) < 0 || refs_add(&z->v, size, z->e) < 0 ? -z->e->code : 0;
 }
 
+/* Once: what stands in the place is neither good nor bad. */
+static void blinded(struct look *k, const struct err *why)
+{
+	if (!k->blind)
+		fault(k, "objects: their place", NULL, "it cannot be asked, and what is there is not looked at: %s", why->msg);
+	k->blind = true;
+}
+
+struct there {
+	struct look *k;
+	struct sizes *z;
+	struct ref_list seen;
+	int64_t unknown;
+};
+
+static int see_there(void *arg, const char *name, int64_t pack, int64_t size)
+{
+	struct there *t = arg;
+	char ours[PLACED_NAME];
+
+	if (placed_find(t->k->os->placed, pack, ours) == PLACED_WHOLE && strcmp(ours, name) == 0)
+		return refs_add(&t->seen, pack, t->k->e) < 0 ? -t->k->e->code : add_size(t->z, pack, size);
+	t->unknown += !placed_knows(t->k->os->placed, name);
+	return 0;
+}
+
+/* Lists may be behind (Swift's): what is in none is asked for alone. */
+static int ask_size(struct look *k, struct sizes *z, int64_t pack, struct err *e)
+{
+	char name[PLACED_NAME], thing[60];
+	struct err why = { 0 };
+	int64_t size;
+
+	placed_find(k->os->placed, pack, name);
+	int rc = placed_size(k->os->placed, name, &size, &why);
+	if (rc == 0)
+		return add_size(z, pack, size);
+	if (rc != -EBADMSG) {
+		blinded(k, &why);
+		return 0;
+	}
+	snprintf(thing, sizeof thing, "objects: pack %" PRId64, pack);
+	fault(k, thing, NULL, "%s", why.msg);
+	return 0;
+}
+
+static int place_sizes(struct look *k, struct sizes *z, struct err *e)
+{
+	struct there t = { .k = k, .z = z };
+	struct err why = { 0 };
+	int rc = 0;
+
+	if (!placed_used(k->os->placed))
+		return 0;
+	if (mover_adopt(k->os, &why) < 0 || placed_list(k->os->placed, see_there, &t, &why) < 0) {
+		rc = e->code ? -e->code : 0;
+		blinded(k, &why);
+	}
+	refs_sort(&t.seen);
+	for (int64_t pack = 0; rc == 0 && !k->blind && (pack = placed_next(k->os->placed, pack)); )
+		if (!refs_has(&t.seen, pack))
+			rc = ask_size(k, z, pack, e);
+	if (rc == 0 && t.unknown)
+		fault(k, "objects: their place", NULL, "%" PRId64 " packs there are not in the index: it is new, or an older copy, or another cloud uses the same "
+		      "objects-prefix; they are kept", t.unknown);
+	free(t.seen.v);
+	return rc;
+}
+
 static int64_t size_of(const struct sizes *z, int64_t pack)
 {
 	for (size_t i = 0; i < z->v.n; i += 2)
@@ -242,6 +312,8 @@ static int check_chunks(struct look *k, struct err *e)
 	size_t n;
 	int rc = buf ? packs_each(k->os->packs, add_size, &z, e) : err_set(e, ENOMEM, "%m");
 
+	if (rc == 0)
+		rc = place_sizes(k, &z, e);
 	do {
 		n = 0;
 		if (rc < 0 || !index_enter(k->os, e)) {
@@ -257,13 +329,20 @@ static int check_chunks(struct look *k, struct err *e)
 		index_end(k->os, false);
 		for (size_t i = 0; rc >= 0 && i < n; i++) {
 			struct err why = { 0 };
-			bool gone = w[i].pack && size_of(&z, w[i].pack) < w[i].at + RECORD_HEAD + (int64_t)w[i].stored, wrong = !w[i].len || w[i].len > CHUNK_MAX;
+			bool there = w[i].pack && placed_find(k->os->placed, w[i].pack, NULL) == PLACED_WHOLE;
 
 			after = w[i].id;
+			if (there && k->blind)
+				continue;
+			bool gone = w[i].pack && size_of(&z, w[i].pack) < w[i].at + RECORD_HEAD + (int64_t)w[i].stored, wrong = !w[i].len || w[i].len > CHUNK_MAX;
+
 			if (!gone && !wrong && !w[i].bad && !k->data)
 				continue;
 			/* it may just have been moved, or have gone */
-			if (wrong || (chunks_get(k->os, w[i].id, 0, w[i].len, buf, &why) < 0 && still_there(k->os, w[i].id)))
+			int got = wrong ? 0 : chunks_get(k->os, w[i].id, 0, w[i].len, buf, &why);
+			if (got < 0 && got != -EBADMSG && got != -ENOENT && (there || k->os->missing.n))
+				blinded(k, &why);
+			else if (wrong || (got < 0 && still_there(k->os, w[i].id)))
 				rc = refs_add(&k->bad, w[i].id, e);
 			else if (k->data && !why.code)
 				rc = check_record(k, &w[i], buf, e);
@@ -334,7 +413,82 @@ static int rescue_pack(void *arg, int64_t pack, int64_t size)
 	struct err ignored = { 0 };
 	int rc = packs_scan(r->k->os->packs, pack, rescue_record, r, &ignored);
 
+	if (rc < 0 && rc != -EBADMSG && !r->e->code && packs_far(r->k->os->packs, pack))
+		blinded(r->k, &ignored);
+
 	return rc < 0 && r->e->code ? rc : 0;
+}
+
+struct strangers {
+	struct look *k;
+	char (*names)[PLACED_NAME];
+	int64_t *sizes;
+	size_t n;
+};
+
+static int add_stranger(void *arg, const char *name, int64_t pack, int64_t size)
+{
+	struct strangers *x = arg;
+
+	if (placed_knows(x->k->os->placed, name))
+		return 0;
+	char (*names)[PLACED_NAME] = reallocarray(x->names, x->n + 1, sizeof *names);
+	x->names = names ? names : x->names;
+	int64_t *sizes = names ? reallocarray(x->sizes, x->n + 1, sizeof *sizes) : NULL;
+	x->sizes = sizes ? sizes : x->sizes;
+	if (!sizes)
+		return err_set(x->k->e, ENOMEM, "%m");
+	snprintf(names[x->n], PLACED_NAME, "%s", name);
+	sizes[x->n++] = size;
+	return 0;
+}
+
+/* One that the index does not have: it gets a number and a row, and keeps them when it has something of what is sought. */
+static int rescue_stranger(struct rescue *r, const char *name, int64_t size)
+{
+	struct objects *os = r->k->os;
+	int64_t pack = packs_number(os->packs);
+	size_t before = r->found.n;
+
+	if (!index_enter(os, r->e))
+		return -r->e->code;
+	struct stmt s = stmt_prepare(os->db, "INSERT INTO pack (id, size, place, away) VALUES ($1, $2, $3, 1)");
+	stmt_int(&s, 1, pack);
+	stmt_int(&s, 2, size);
+	stmt_text(&s, 3, name);
+	int rc = stmt_run(&s, r->e);
+	stmt_done(&s);
+	index_end(os, true);
+	if (rc == 0)
+		rc = placed_set(os->placed, pack, name, true, r->e);
+	if (rc == 0)
+		rc = rescue_pack(r, pack, size);
+	if (rc < 0 || r->found.n > before)
+		return rc;
+	placed_drop(os->placed, pack);
+	if (!index_enter(os, r->e))
+		return -r->e->code;
+	rc = INDEX_RUN(os, r->e, "DELETE FROM pack WHERE id = $1 AND live = 0", pack);
+	index_end(os, true);
+	return rc;
+}
+
+/* Packs in the place, those that the index knows and others. */
+static int rescue_there(struct rescue *r, struct err *e)
+{
+	struct strangers x = { .k = r->k };
+	struct err why = { 0 };
+	int rc = 0;
+
+	for (int64_t pack = 0; rc == 0 && (pack = placed_next(r->k->os->placed, pack)); )
+		rc = rescue_pack(r, pack, 0);
+	if (rc == 0 && placed_list(r->k->os->placed, add_stranger, &x, &why) < 0)
+		blinded(r->k, &why);
+	for (size_t i = 0; rc == 0 && i < x.n; i++)
+		rc = rescue_stranger(r, x.names[i], x.sizes[i]);
+	free(x.names);
+	free(x.sizes);
+	return rc;
 }
 
 static int mark_bad(struct look *k, struct err *e)
@@ -355,6 +509,8 @@ static int rescue(struct look *k, struct err *e)
 	struct ref_list lost = { 0 };
 	int rc = packs_each(k->os->packs, rescue_pack, &r, e);
 
+	if (rc == 0 && placed_used(k->os->placed) && !k->blind)
+		rc = rescue_there(&r, e);
 	refs_sort(&r.found);
 	for (size_t i = 0; rc == 0 && i < k->bad.n; i++) {
 		char thing[60];
@@ -370,7 +526,7 @@ static int rescue(struct look *k, struct err *e)
 	free(r.found.v);
 	free(k->bad.v);
 	k->bad = lost;
-	return rc == 0 ? mark_bad(k, e) : rc;
+	return rc == 0 && !k->blind ? mark_bad(k, e) : rc;
 }
 
 /* ---- whose they are */

@@ -21,8 +21,13 @@ struct object;		/* an open one */
 
 #define COMMIT_MS 100
 
-/* Makes what is missing; repairs what a crash left.  EBADMSG: the index is damaged. */
-int objects_open(const char *dir, struct objects **ret, struct err *e);
+struct place_conf;
+struct objects_conf {
+	const struct place_conf *place;	/* where full packs go (place.h; its cache is ours to choose); NULL: they stay here.  Not used after the call */
+	bool check;			/* for objects_check only: nothing is moved, what is read of the place is asked for there */
+};
+/* Makes what is missing; repairs what a crash left.  EBADMSG: the index is damaged.  EINVAL: packs are in a place, and none is named.  conf NULL: all 0. */
+int objects_open(const char *dir, const struct objects_conf *conf, struct objects **ret, struct err *e);
 /* What is closed is committed. */
 void objects_close(struct objects *os);
 AUTO_FN(struct objects *, objects_close);
@@ -178,6 +183,14 @@ struct objects_stats {
 	int64_t entries, unsynced;
 };
 int objects_stats(struct objects *os, struct objects_stats *ret, struct err *e);
+struct objects_place {		/* of the place */
+	bool used;
+	int64_t packs, pack_bytes;	/* there */
+	int64_t waiting, waiting_bytes;	/* full, and not there yet */
+	int64_t cache_hits, cache_misses, cache_bytes;
+	char trouble[256];		/* why packs are not moved; "": they are */
+};
+int objects_place(struct objects *os, struct objects_place *ret, struct err *e);
 /* A look at everything: fn for each fault.  data: chunks are read and verified.  repair: the index is mended from the packs, what is lost is
  * marked; did: what was done, or NULL.  Returns how many faults. */
 typedef void objects_fault_fn(void *arg, const char *thing, const char *wrong, const char *did);

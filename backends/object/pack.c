@@ -17,9 +17,10 @@
 AUTO_FN(DIR *, closedir);
 AUTO_FN(struct packs *, packs_close);
 
-#define PACK_MAX (INT64_C(64) << 20)
+#define PACK_MAX (INT64_C(64) << 20)	/* CIRRUSFS_PACK_MAX in the environment: another, for tests */
 #define FLUSH_EACH (INT64_C(4) << 20)	/* the disk begins to write this early */
 #define OPEN_MAX 64
+#define SLOT_STALE (-1)			/* the pack's file is gone, its last reader is not */
 #define MAGIC UINT64_C(0x316b6e7568436643)	/* "CfChunk1" */
 #define IOV_EACH 128
 
@@ -35,6 +36,8 @@ _Static_assert(sizeof(struct head) == RECORD_HEAD, "the head of a record");
 struct packs {
 	int dir;
 	char *path;
+	struct placed *placed;	/* NULL: all packs are here */
+	int64_t max;
 	pthread_mutex_t lock;
 	int64_t current, end, flushed;	/* end: where the next record goes; 0: none is open */
 	int fd;
@@ -90,6 +93,14 @@ static int highest(void *arg, int64_t pack, int64_t size)
 	return 0;
 }
 
+static int64_t pack_max(void)
+{
+	const char *text = getenv("CIRRUSFS_PACK_MAX");
+	int64_t n = text ? atoll(text) : 0;
+
+	return n >= CHUNK_MAX && n < PACK_MAX ? n : PACK_MAX;
+}
+
 int packs_open(const char *dir, struct packs **ret, struct err *e)
 {
 	AUTO(packs_close) struct packs *p = calloc(1, sizeof *p);
@@ -97,6 +108,7 @@ int packs_open(const char *dir, struct packs **ret, struct err *e)
 	if (!p)
 		return err_set(e, ENOMEM, "%m");
 	p->fd = p->dir = -1;
+	p->max = pack_max();
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->sync_lock, NULL);
 	if (asprintf(&p->path, "%s/packs", dir) < 0)
@@ -125,6 +137,50 @@ void packs_close(struct packs *p)
 		close(p->dir);
 	free(p->path);
 	free(p);
+}
+
+void packs_use(struct packs *p, struct placed *pl)
+{
+	p->placed = pl;
+}
+
+bool packs_far(struct packs *p, int64_t pack)
+{
+	return pack && placed_remote(p->placed) && placed_find(p->placed, pack, NULL) == PLACED_WHOLE;
+}
+
+void packs_taken(struct packs *p, int64_t last)
+{
+	pthread_mutex_lock(&p->lock);
+	p->last = last > p->last ? last : p->last;
+	pthread_mutex_unlock(&p->lock);
+}
+
+int64_t packs_number(struct packs *p)
+{
+	pthread_mutex_lock(&p->lock);
+	int64_t pack = ++p->last;
+	pthread_mutex_unlock(&p->lock);
+	return pack;
+}
+
+int64_t packs_full_size(struct packs *p)
+{
+	return p->max;
+}
+
+int packs_file(struct packs *p, int64_t pack, int *ret, int64_t *size, struct err *e)
+{
+	char name[40];
+	struct stat st;
+
+	pack_name(pack, name);
+	AUTO(close) int fd = openat(p->dir, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(e, errno, "open pack '%s': %m", name);
+	*size = st.st_size;
+	*ret = steal_fd(&fd);
+	return 0;
 }
 
 /* ---- appending */
@@ -196,7 +252,7 @@ static int append_some(struct packs *p, struct record *r, size_t n, struct err *
 	for (size_t i = 0; i < n; i++)
 		size += record_size(r[i].w.stored);
 	pthread_mutex_lock(&p->lock);
-	if (p->current && p->end + size > PACK_MAX)
+	if (p->current && p->end + size > p->max)
 		pack_full(p);
 	if (!p->current && pack_new(p, e) < 0) {
 		pthread_mutex_unlock(&p->lock);
@@ -301,50 +357,100 @@ int64_t packs_current(struct packs *p)
 
 /* ---- reading */
 
-/* A slot with an open descriptor, held until pack_put; those least used go. */
-static int pack_get(struct packs *p, int64_t pack, struct err *e)
+/* A pack that is read: by a slot with an open descriptor, held until source_close, or from the place. */
+struct source {
+	int slot;		/* -1: in the place, as name */
+	int64_t pack, size;	/* size: of one in the place, once it was asked for */
+	char name[PLACED_NAME];
+};
+
+/* One that is read stays open until that is done. */
+static void slot_forget(struct packs *p, int64_t pack)
+{
+	for (int i = 0; i < OPEN_MAX; i++)
+		if (p->open[i].pack == pack) {
+			if (!p->open[i].users)
+				close(p->open[i].fd);
+			p->open[i].pack = p->open[i].users ? SLOT_STALE : 0;
+			p->open[i].used = 0;
+		}
+}
+
+/* The lock is held.  A descriptor; -1: it is in the place, which has none; below that the error, minus one. */
+static int pack_open(struct packs *p, int64_t pack, char place_name[PLACED_NAME], struct err *e)
+{
+	enum placed_state is = placed_find(p->placed, pack, place_name);
+	char name[40];
+	int fd = -1;
+
+	pack_name(pack, name);
+	if (is != PLACED_WHOLE) {
+		fd = openat(p->dir, name, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+		if (errno != ENOENT)
+			return err_set(e, errno, "pack %s: %m", name) - 1;
+		if (is == PLACED_NOT)
+			return placed_missing(p->placed, pack, e) - 1;
+	}
+	int rc = placed_fd(p->placed, place_name, &fd, e);
+	return rc < 0 ? rc - 1 : rc > 0 ? fd : -1;
+}
+
+/* A slot of it, or the least used that is free; -1: all are in use. */
+static int slot_for(struct packs *p, int64_t pack)
 {
 	int slot = -1;
-	char name[40];
 
-	pthread_mutex_lock(&p->lock);
 	for (int i = 0; i < OPEN_MAX; i++) {
-		if (p->open[i].pack == pack) {
-			slot = i;
-			break;
-		}
+		if (p->open[i].pack == pack)
+			return i;
 		if (!p->open[i].users && (slot < 0 || !p->open[i].pack || p->open[i].used < p->open[slot].used))
 			slot = i;
 	}
-	if (slot < 0) {
-		pthread_mutex_unlock(&p->lock);
-		return err_set(e, EMFILE, "too many packs are read at once");
-	}
-	if (p->open[slot].pack != pack) {
-		pack_name(pack, name);
-		int fd = openat(p->dir, name, O_RDONLY | O_CLOEXEC);
-
-		if (fd < 0) {
-			int why = errno;
-
-			pthread_mutex_unlock(&p->lock);
-			return err_set(e, why == ENOENT ? EBADMSG : why, "pack %s: %s", name, why == ENOENT ? "it is missing" : strerror(why));
-		}
-		if (p->open[slot].pack)
-			close(p->open[slot].fd);
-		p->open[slot].pack = pack;
-		p->open[slot].fd = fd;
-	}
-	p->open[slot].users++;
-	p->open[slot].used = ++p->tick;
-	pthread_mutex_unlock(&p->lock);
 	return slot;
 }
 
-static void pack_put(struct packs *p, int slot)
+static int source_open(struct packs *p, int64_t pack, struct source *ret, struct err *e)
 {
+	*ret = (struct source){ .slot = -1, .pack = pack, .size = -1 };
 	pthread_mutex_lock(&p->lock);
-	p->open[slot].users--;
+	int slot = slot_for(p, pack), rc = 0;
+	if (slot < 0 || p->open[slot].pack != pack) {
+		int fd = pack_open(p, pack, ret->name, e);
+
+		if (fd < -1)
+			rc = fd + 1;
+		else if (fd >= 0 && slot < 0) {
+			close(fd);
+			rc = err_set(e, EMFILE, "too many packs are read at once");
+		} else if (fd >= 0) {
+			if (p->open[slot].pack)
+				close(p->open[slot].fd);
+			p->open[slot].pack = pack;
+			p->open[slot].fd = fd;
+		} else {
+			slot = -1;
+		}
+	}
+	if (rc == 0 && slot >= 0) {
+		ret->slot = slot;
+		p->open[slot].users++;
+		p->open[slot].used = ++p->tick;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return rc;
+}
+
+static void source_close(struct packs *p, const struct source *s)
+{
+	if (s->slot < 0)
+		return;
+	pthread_mutex_lock(&p->lock);
+	if (!--p->open[s->slot].users && p->open[s->slot].pack == SLOT_STALE) {
+		close(p->open[s->slot].fd);
+		p->open[s->slot].pack = 0;
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -365,17 +471,31 @@ static int read_all(int fd, void *buf, size_t len, int64_t at, size_t *got)
 	return 0;
 }
 
+/* *got is less where the pack ends; of one in the place that is EBADMSG unless its size was asked for. */
+static int source_read(struct packs *p, const struct source *s, void *buf, size_t len, int64_t at, size_t *got, struct err *e)
+{
+	if (s->slot >= 0) {
+		int rc = read_all(p->open[s->slot].fd, buf, len, at, got);
+
+		return rc < 0 ? err_set(e, EIO, "read pack %" PRId64 ": %s", s->pack, strerror(-rc)) : 0;
+	}
+	if (s->size >= 0 && at + (int64_t)len > s->size)
+		len = at < s->size ? (size_t)(s->size - at) : 0;
+	*got = len;
+	return placed_read(p->placed, s->name, buf, len, at, e);
+}
+
 int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e)
 {
-	int slot = pack_get(p, w->pack, e);
-	size_t got;
+	struct source s;
+	size_t got = 0;
 
-	if (slot < 0)
-		return slot;
-	int rc = read_all(p->open[slot].fd, buf, w->stored, w->at + RECORD_HEAD, &got);
-	pack_put(p, slot);
+	if (source_open(p, w->pack, &s, e) < 0)
+		return -e->code;
+	int rc = source_read(p, &s, buf, w->stored, w->at + RECORD_HEAD, &got, e);
+	source_close(p, &s);
 	if (rc < 0)
-		return err_set(e, EIO, "read pack %" PRId64 ": %s", w->pack, strerror(-rc));
+		return rc;
 	return got == w->stored ? 0 : err_set(e, EBADMSG, "pack %" PRId64 " is cut off", w->pack);
 }
 
@@ -385,15 +505,19 @@ bool packs_sound(struct packs *p, const struct where *w)
 	struct head h, want;
 	unsigned char rest[8] = { 0 }, zeros[8] = { 0 };
 	size_t n = (size_t)(record_size(w->stored) - RECORD_HEAD - w->stored), got = 0, more = 0;
-	int slot = pack_get(p, w->pack, &e);
+	struct source s;
+	int rc = source_open(p, w->pack, &s, &e);
 
-	if (slot < 0)
-		return false;
-	bool ok = read_all(p->open[slot].fd, &h, sizeof h, w->at, &got) == 0 &&
-		read_all(p->open[slot].fd, rest, n, w->at + RECORD_HEAD + w->stored, &more) == 0;
-	pack_put(p, slot);
+	if (rc == 0) {
+		rc = source_read(p, &s, &h, sizeof h, w->at, &got, &e);
+		if (rc == 0)
+			rc = source_read(p, &s, rest, n, w->at + RECORD_HEAD + w->stored, &more, &e);
+		source_close(p, &s);
+	}
+	if (rc < 0)
+		return rc != -EBADMSG && packs_far(p, w->pack);
 	head_make(&want, w);
-	return ok && got == sizeof h && more == n && memcmp(&h, &want, sizeof h) == 0 && memcmp(rest, zeros, n) == 0;
+	return got == sizeof h && more == n && memcmp(&h, &want, sizeof h) == 0 && memcmp(rest, zeros, n) == 0;
 }
 
 int packs_remove(struct packs *p, int64_t pack, struct err *e)
@@ -402,12 +526,7 @@ int packs_remove(struct packs *p, int64_t pack, struct err *e)
 
 	pack_name(pack, name);
 	pthread_mutex_lock(&p->lock);
-	for (int i = 0; i < OPEN_MAX; i++)
-		if (p->open[i].pack == pack && !p->open[i].users) {
-			close(p->open[i].fd);
-			p->open[i].pack = 0;
-			p->open[i].used = 0;
-		}
+	slot_forget(p, pack);
 	pthread_mutex_unlock(&p->lock);
 	return unlinkat(p->dir, name, 0) < 0 && errno != ENOENT ? err_set(e, errno, "remove pack '%s': %m", name) : 0;
 }
@@ -481,13 +600,16 @@ int packs_scan(struct packs *p, int64_t pack, int (*fn)(void *arg, const struct 
 {
 	const size_t size = 1 << 20;
 	AUTO(free) unsigned char *buf = malloc(size);
-	int slot = buf ? pack_get(p, pack, e) : err_set(e, ENOMEM, "%m"), rc = 0;
+	struct source src;
+	int rc = buf ? source_open(p, pack, &src, e) : err_set(e, ENOMEM, "%m");
 	size_t have = 0, at = 0;	/* of buf */
 	int64_t base = 0;		/* where buf begins in the file */
 	bool more = true;
 
-	if (slot < 0)
-		return slot;
+	if (rc < 0)
+		return rc;
+	if (src.slot < 0)
+		rc = placed_size(p->placed, src.name, &src.size, e);
 	while (rc == 0) {
 		if (more && have - at < RECORD_HEAD + CHUNK_MAX + 8) {
 			size_t got;
@@ -496,9 +618,8 @@ int packs_scan(struct packs *p, int64_t pack, int (*fn)(void *arg, const struct 
 			base += (int64_t)at;
 			have -= at;
 			at = 0;
-			int why = read_all(p->open[slot].fd, buf + have, size - have, base + (int64_t)have, &got);
-			if (why < 0)
-				rc = err_set(e, EIO, "read pack %" PRId64 ": %s", pack, strerror(-why));
+			got = 0;
+			rc = source_read(p, &src, buf + have, size - have, base + (int64_t)have, &got, e);
 			have += got;
 			more = got > 0;
 			continue;
@@ -516,6 +637,6 @@ int packs_scan(struct packs *p, int64_t pack, int (*fn)(void *arg, const struct 
 		at += (size_t)record_size(h.stored);
 		at = at > have ? have : at;
 	}
-	pack_put(p, slot);
+	source_close(p, &src);
 	return rc;
 }

@@ -79,5 +79,10 @@ const char *const index_migrations[] = {
 "INSERT INTO hash (h, id) SELECT h, id FROM chunk ORDER BY h, id;\n"
 "DROP INDEX chunk_hash;\n"
 "INSERT INTO meta (name, value) SELECT 'hashed', max(id) + 1 FROM chunk HAVING max(id) IS NOT NULL;\n",
+/* 5: packs in a place */
+"ALTER TABLE pack ADD COLUMN place TEXT;\n"	/* its name there, before it is put */
+"ALTER TABLE pack ADD COLUMN away INTEGER NOT NULL DEFAULT 0;\n"	/* 1: it is there, whole */
+"CREATE TABLE digest (chunk INTEGER PRIMARY KEY, sha256 BLOB NOT NULL);\n"
+"CREATE TRIGGER chunk_gone AFTER DELETE ON chunk BEGIN DELETE FROM digest WHERE chunk = OLD.id; END;\n",
 };
 const size_t n_index_migrations = ARRAY_LEN(index_migrations);

@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 
 #include "../base/log.h"
+#include "place.h"
 
 #define ID_SKIP (1 << 20)	/* numbers that a crash may have handed out, and packs may know, are not used again */
 
@@ -74,11 +75,15 @@ static int packs_missing(struct objects *os, struct err *e)
 	refs_sort(&there);
 	struct stmt s = stmt_prepare(os->db, "SELECT id FROM pack WHERE live > 0");
 	while (rc == 0 && (rc = stmt_step(&s, e)) > 0) {
-		os->old_index |= !refs_has(&there, stmt_col_int(&s, 0));
-		rc = 0;
+		int64_t pack = stmt_col_int(&s, 0);
+
+		rc = refs_has(&there, pack) || placed_find(os->placed, pack, NULL) != PLACED_NOT ? 0 : refs_add(&os->missing, pack, e);
 	}
 	stmt_done(&s);
 	free(there.v);
+	refs_sort(&os->missing);
+	os->old_index = os->missing.n > 0;
+	placed_unsure(os->placed, placed_used(os->placed) && os->old_index);
 	return rc < 0 ? rc : 0;
 }
 
@@ -99,6 +104,8 @@ static int stray(void *arg, int64_t pack, int64_t size)
 			log_error("objects: packs are missing, and pack %ld is kept although the index does not know it: cirrusfs fsck --data --repair looks into it", (long)pack);
 		if (rc == 0 && a->os->new_index)
 			log_error("objects: the index knows nothing of pack %ld, which is kept in packs/lost+found: was index.db lost?", (long)pack);
+	} else if (rc == 0 && placed_find(a->os->placed, pack, NULL) == PLACED_WHOLE) {
+		rc = mover_leftover(a->os, pack, a->e);
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -110,6 +117,8 @@ static int recover(struct objects *os, struct err *e)
 	if (!index_enter(os, e))
 		return -e->code;
 	int rc = settings(os, e);
+	if (rc == 0)
+		rc = mover_load(os, e);
 	if (rc == 0)
 		rc = names_sweep(os, e);
 	if (rc == 0)
@@ -135,7 +144,23 @@ static int checkpoints(struct objects *os, struct err *e)
 	return db_script(os->db, sql, e);
 }
 
-int objects_open(const char *dir, struct objects **ret, struct err *e)
+/* With a cache of its own below dir. */
+static int open_place(struct objects *os, const struct objects_conf *conf, struct err *e)
+{
+	AUTO(free) char *cache = NULL;
+
+	if (!conf || !conf->place || (!strcmp(conf->place->kind, "local") && !*conf->place->url))
+		return placed_open(NULL, false, &os->placed, e);
+	struct place_conf c = *conf->place;
+	if (asprintf(&cache, "%s/cache", os->dir) < 0)
+		return err_set(e, ENOMEM, "%m");
+	c.cache_dir = conf->check ? "" : cache;
+	c.faults = getenv("CIRRUSFS_PLACE_FAULT");
+	c.stop = &os->closing;
+	return placed_open(&c, conf->check, &os->placed, e);
+}
+
+int objects_open(const char *dir, const struct objects_conf *conf, struct objects **ret, struct err *e)
 {
 	AUTO(objects_close) struct objects *os = calloc(1, sizeof *os);
 	AUTO(free) char *path = NULL, *wal = NULL;
@@ -148,8 +173,9 @@ int objects_open(const char *dir, struct objects **ret, struct err *e)
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return err_set(e, errno, "make '%s': %m", dir);
 	if (db_open_alone(path, index_migrations, n_index_migrations, &os->db, e) < 0 || checkpoints(os, e) < 0 || packs_open(dir, &os->packs, e) < 0 ||
-	    chunks_open(os, e) < 0 || commits_start(os, e) < 0 || bodies_open(os, e) < 0)
+	    open_place(os, conf, e) < 0 || chunks_open(os, e) < 0 || commits_start(os, e) < 0 || bodies_open(os, e) < 0)
 		return -e->code;
+	packs_use(os->packs, os->placed);
 	if (!(os->names = names_new()))
 		return err_set(e, ENOMEM, "%m");
 	if (recover(os, e) < 0)
@@ -158,6 +184,8 @@ int objects_open(const char *dir, struct objects **ret, struct err *e)
 	if (os->wal < 0)
 		return err_set(e, errno, "open '%s': %m", wal);
 	if (etags_start(os, e) < 0 || sweep_start(os, e) < 0 || index_sync(os, e) < 0)
+		return -e->code;
+	if (placed_used(os->placed) && !(conf && conf->check) && mover_start(os, e) < 0)
 		return -e->code;
 	*ret = steal_ptr(&os);
 	return 0;
@@ -170,6 +198,8 @@ void objects_close(struct objects *os)
 	if (!os)
 		return;
 	sweep_stop(os);
+	os->closing = true;	/* nobody waits for a server that is away */
+	mover_stop(os);
 	etags_stop(os);
 	if (os->bodies)
 		bodies_close(os);
@@ -187,6 +217,9 @@ void objects_close(struct objects *os)
 		names_free(os->names);
 	if (os->packs)
 		packs_close(os->packs);
+	if (os->placed)
+		placed_close(os->placed);
+	free(os->missing.v);
 	if (os->wal >= 0)
 		close(os->wal);
 	if (os->db)

@@ -158,8 +158,7 @@ static void moving_free(struct moving *m)
 	*m = (struct moving){ 0 };
 }
 
-/* They are written to the present pack, synced, and only then the index says so; where a row changed meanwhile it is left alone. */
-static int move(struct objects *os, struct moving *m, const int64_t *from_pack, const int64_t *from_at, struct err *e)
+static int move_records(struct objects *os, struct moving *m, const int64_t *from_pack, const int64_t *from_at, struct err *e)
 {
 	int rc = m->n ? packs_append(os->packs, m->r, m->n, e) : 0;
 
@@ -199,6 +198,15 @@ static int move(struct objects *os, struct moving *m, const int64_t *from_pack, 
 	return rc;
 }
 
+/* They are written to the present pack, synced, and only then the index says so; where a row changed meanwhile it is left alone. */
+static int move(struct objects *os, struct moving *m, const int64_t *from_pack, const int64_t *from_at, struct err *e)
+{
+	chunks_storing(os, true);
+	int rc = move_records(os, m, from_pack, from_at, e);
+	chunks_storing(os, false);
+	return rc;
+}
+
 /* Some of the small ones; how many. */
 static int pack_fresh(struct objects *os, struct err *e)
 {
@@ -231,7 +239,7 @@ static int pack_fresh(struct objects *os, struct err *e)
 	return rc < 0 ? rc : n;
 }
 
-static int64_t query1(struct objects *os, const char *sql, int64_t a)
+int64_t sweep_ask(struct objects *os, const char *sql, int64_t a)
 {
 	struct err e;
 	int64_t v = 0;
@@ -301,7 +309,7 @@ static int compact(struct objects *os, int64_t pack, struct err *e)
 	free(c.from_at);
 	free(c.from_pack);
 	/* what is still said to be here is damaged (its record was not sound): the pack stays for a look at it */
-	if (rc == 0 && query1(os, "SELECT 1 FROM chunk WHERE pack > 0 AND pack = +$1 LIMIT 1", pack)) {
+	if (rc == 0 && sweep_ask(os, "SELECT 1 FROM chunk WHERE pack > 0 AND pack = +$1 LIMIT 1", pack)) {
 		log_warn("objects: pack %ld has damaged records; cirrusfs fsck --data says which objects", (long)pack);
 		return err_set(e, EBADMSG, "pack %ld is damaged", (long)pack);
 	}
@@ -335,7 +343,7 @@ static int see_live(void *arg, const struct where *w, const void *data)
 static int punch(struct objects *os, int64_t pack, struct err *e)
 {
 	struct holes h = { .os = os, .pack = pack, .e = e };
-	int64_t size = query1(os, "SELECT size FROM pack WHERE id = $1", pack);
+	int64_t size = sweep_ask(os, "SELECT size FROM pack WHERE id = $1", pack);
 	int rc = packs_scan(os->packs, pack, see_live, &h, e);
 
 	if (rc == 0 && size > h.end && refs_add(&h.v, h.end, e) == 0)
@@ -355,16 +363,45 @@ static int punch(struct objects *os, int64_t pack, struct err *e)
 	return rc;
 }
 
-/* Once its rows are gone for good, the file goes. */
+/* Once its rows are gone for good, the file goes; where it is far its own row goes last, so that it is not forgotten there. */
 static int pack_gone(struct objects *os, int64_t pack, struct err *e)
 {
+	char name[PLACED_NAME];
+
+	if (placed_find(os->placed, pack, name) != PLACED_NOT && (index_sync(os, e) < 0 || placed_delete(os->placed, name, e) < 0))
+		return -e->code;
 	if (!index_enter(os, e))
 		return -e->code;
 	int rc = INDEX_RUN(os, e, "DELETE FROM pack WHERE id = $1", pack);
 	index_end(os, true);
 	if (rc == 0)
 		rc = index_sync(os, e);
-	return rc < 0 ? rc : packs_remove(os->packs, pack, e);
+	if (rc < 0)
+		return rc;
+	placed_drop(os->placed, pack);
+	return packs_remove(os->packs, pack, e);
+}
+
+static bool is_empty(struct objects *os, int64_t pack)
+{
+	return !sweep_ask(os, "SELECT 1 FROM chunk WHERE pack > 0 AND pack = +$1 LIMIT 1", pack);
+}
+
+int sweep_pack(struct objects *os, int64_t pack, struct err *e)
+{
+	int rc = is_empty(os, pack) ? 0 : compact(os, pack, e);
+
+	return rc < 0 ? rc : pack_gone(os, pack, e);
+}
+
+/* By turns with the mover. */
+static int compact_one(struct objects *os, int64_t pack, bool low, struct err *e)
+{
+	if (!placed_claim(os->placed, false, pack))
+		return 0;
+	int rc = low && !is_empty(os, pack) ? punch(os, pack, e) : sweep_pack(os, pack, e);
+	placed_claim(os->placed, false, 0);
+	return rc < 0 ? rc : 1;
 }
 
 static int compact_some(struct objects *os, struct err *e)
@@ -373,24 +410,21 @@ static int compact_some(struct objects *os, struct err *e)
 	int64_t current = packs_current(os->packs);
 
 	/* one that is appended to and mostly dead gives its room back, too */
-	if (current && query1(os, "SELECT size > 4194304 AND live * 4 < size FROM pack WHERE id = $1", current)) {
+	if (current && sweep_ask(os, "SELECT size > 4194304 AND live * 4 < size FROM pack WHERE id = $1", current)) {
 		packs_seal(os->packs);
 		current = 0;
 	}
 	/* what is half dead is worth it; on a full disk every tenth is */
 	bool low = index_room(os, e) < 0;
-	int64_t pack = query1(os, low ? "SELECT coalesce(min(id), 0) FROM pack WHERE live * 10 < size * 9 AND id <> $1" :
-			      "SELECT coalesce(min(id), 0) FROM pack WHERE live * 2 < size AND id <> $1", current);
+	int64_t pack = sweep_ask(os, low ? "SELECT coalesce(min(id), 0) FROM pack WHERE live * 10 < size * 9 AND id <> $1 AND place IS NULL" :
+			      "SELECT coalesce(min(id), 0) FROM pack WHERE live * 2 < size AND id <> $1 AND place IS NULL", current);
 
 	if (!pack || pack == skip || chunks_pending_in(os, pack))
 		return 0;
-	bool empty = !query1(os, "SELECT 1 FROM chunk WHERE pack > 0 AND pack = +$1 LIMIT 1", pack);
-	int rc = empty ? 0 : low ? punch(os, pack, e) : compact(os, pack, e);
-	if (rc == 0 && (empty || !low))
-		rc = pack_gone(os, pack, e);
+	int rc = compact_one(os, pack, low, e);
 	if (rc == -EBADMSG)
 		skip = pack;
-	return rc < 0 ? rc : 1;
+	return rc;
 }
 
 /* ---- the thread */
@@ -403,7 +437,7 @@ static void look(struct objects *os, int64_t *fresh_at, int64_t *packs_at, int64
 
 	if (rc >= 0)
 		rc = sweep_dead(os, false, &e);
-	int64_t fresh = rc >= 0 ? query1(os, "SELECT count(*) FROM (SELECT 1 FROM fresh LIMIT 1024)", 0) : 0;
+	int64_t fresh = rc >= 0 ? sweep_ask(os, "SELECT count(*) FROM (SELECT 1 FROM fresh LIMIT 1024)", 0) : 0;
 	if (fresh && (fresh >= 1024 || now - *fresh_at > FRESH_MS)) {
 		while ((rc = pack_fresh(os, &e)) == TURN && !os->sweep->stop)
 			;

@@ -78,7 +78,7 @@ void objects_check_begin(struct check *k)
 
 	if (k->running || snprintf(dir, sizeof dir, "%s/objects", k->cl->fs.store) >= (int)sizeof dir || access(dir, F_OK) < 0)
 		return;		/* nothing was ever stored */
-	if (objects_open(dir, &k->cl->objects, &why) < 0)
+	if (containers_open(k->cl, true, &k->cl->objects, &why) < 0)
 		check_fault(k, 0, "objects", NULL, 0, NULL, "it cannot be opened: %s", why.msg);
 	snprintf(k->cl->objects_error, sizeof k->cl->objects_error, "%s", why.msg);
 }

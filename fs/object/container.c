@@ -9,6 +9,7 @@
 
 #include "../../backends/base/log.h"
 #include "../../backends/base/metric.h"
+#include "../../backends/object/place.h"
 #include "../tree/value.h"
 
 /* ---- values */
@@ -360,13 +361,29 @@ static void objects_went(void *arg, int64_t space, int64_t dir, const char *name
 	files_changed(arg, &object_files, id);
 }
 
-static int open_store(struct cloud *cl, struct objects **ret, struct err *e)
+static struct place_conf place_of(const struct config *c)
 {
+	return (struct place_conf){ .kind = c->objects_place, .url = c->objects_url, .bucket = c->objects_bucket, .prefix = c->objects_prefix,
+		.region = c->objects_region, .key = c->objects_key, .domain = c->objects_domain, .secret_file = c->objects_secret_file,
+		.ca = c->objects_ca, .virtual_host = c->objects_virtual_host, .cache_bytes = (uint64_t)c->objects_cache };
+}
+
+int containers_settings(const struct config *c, struct err *e)
+{
+	const struct place_conf place = place_of(c);
+
+	return strcmp(place.kind, "local") == 0 ? 0 : place_valid(&place, e);
+}
+
+int containers_open(struct cloud *cl, bool check, struct objects **ret, struct err *e)
+{
+	const struct place_conf place = place_of(&cl->cfg);
+	const struct objects_conf conf = { .place = &place, .check = check };
 	char dir[PATH_MAX];
 
 	if (snprintf(dir, sizeof dir, "%s/objects", cl->fs.store) >= (int)sizeof dir)
 		return err_set(e, ENAMETOOLONG, "the path of the store is too long");
-	return objects_open(dir, ret, e);
+	return objects_open(dir, &conf, ret, e);
 }
 
 void containers_start(struct cloud *cl)
@@ -374,7 +391,7 @@ void containers_start(struct cloud *cl)
 	struct objects *os;
 	struct err e = { 0 };
 
-	if (open_store(cl, &os, &e) < 0) {
+	if (containers_open(cl, false, &os, &e) < 0) {
 		snprintf(cl->objects_error, sizeof cl->objects_error, "%s", e.msg);
 		log_error("the object store is not opened: %s", e.msg);
 		return;
@@ -397,6 +414,44 @@ void containers_health(struct cloud *cl, FILE *out)
 {
 	if (!cl->objects && *cl->objects_error)
 		fprintf(out, "no objects can be read or written: %s; cirrusfs fsck --repair may mend it\n", cl->objects_error);
+	struct objects_place st;
+	struct err ignored = { 0 };
+
+	if (cl->objects && objects_place(cl->objects, &st, &ignored) == 0 && *st.trouble)
+		fprintf(out, "packs of objects cannot be moved to their place, %ld (%ld MiB) wait: %s\n", (long)st.waiting, (long)(st.waiting_bytes >> 20), st.trouble);
+}
+
+struct line {
+	const char *name, *help;
+	int64_t value;
+	bool counter;
+};
+
+static void put_lines(FILE *out, const struct line *l, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		metric_family(out, l[i].name, l[i].counter ? METRIC_COUNTER : METRIC_GAUGE, l[i].help);
+		metric_put(out, l[i].name, (double)l[i].value, NULL);
+	}
+}
+
+static void place_metrics(struct objects *os, FILE *out)
+{
+	struct objects_place st;
+	struct err ignored = { 0 };
+
+	if (objects_place(os, &st, &ignored) < 0 || !st.used)
+		return;
+	const struct line lines[] = {
+		{ "cirrusfs_object_place_packs", "Packs that are in objects-place.", st.packs, false },
+		{ "cirrusfs_object_place_bytes", "Bytes of those.", st.pack_bytes, false },
+		{ "cirrusfs_object_place_waiting_packs", "Full packs that are not there yet.", st.waiting, false },
+		{ "cirrusfs_object_place_waiting_bytes", "Bytes of those.", st.waiting_bytes, false },
+		{ "cirrusfs_object_cache_bytes", "Bytes of the cache of objects-place.", st.cache_bytes, false },
+		{ "cirrusfs_object_cache_hits_total", "Blocks that were in it.", st.cache_hits, true },
+		{ "cirrusfs_object_cache_misses_total", "Blocks that had to be got.", st.cache_misses, true },
+	};
+	put_lines(out, lines, ARRAY_LEN(lines));
 }
 
 void containers_metrics(struct fs *fs, FILE *out)
@@ -407,16 +462,14 @@ void containers_metrics(struct fs *fs, FILE *out)
 
 	if (!os || objects_stats(os, &st, &ignored) < 0)
 		return;
-	const struct { const char *name, *help; int64_t value; } lines[] = {
-		{ "cirrusfs_object_entries", "Objects in all containers, and data of images.", st.entries },
-		{ "cirrusfs_object_chunks", "Different pieces they are made of.", st.chunks },
-		{ "cirrusfs_object_chunk_bytes", "Bytes of those.", st.chunk_bytes },
-		{ "cirrusfs_object_packs", "Files that hold them.", st.packs },
-		{ "cirrusfs_object_pack_bytes", "Bytes of those files.", st.pack_bytes },
-		{ "cirrusfs_object_dead_bytes", "Bytes in them that nothing refers to any more.", st.dead_bytes },
+	const struct line lines[] = {
+		{ "cirrusfs_object_entries", "Objects in all containers, and data of images.", st.entries, false },
+		{ "cirrusfs_object_chunks", "Different pieces they are made of.", st.chunks, false },
+		{ "cirrusfs_object_chunk_bytes", "Bytes of those.", st.chunk_bytes, false },
+		{ "cirrusfs_object_packs", "Files that hold them.", st.packs, false },
+		{ "cirrusfs_object_pack_bytes", "Bytes of those files.", st.pack_bytes, false },
+		{ "cirrusfs_object_dead_bytes", "Bytes in them that nothing refers to any more.", st.dead_bytes, false },
 	};
-	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
-		metric_family(out, lines[i].name, METRIC_GAUGE, lines[i].help);
-		metric_put(out, lines[i].name, (double)lines[i].value, NULL);
-	}
+	put_lines(out, lines, ARRAY_LEN(lines));
+	place_metrics(os, out);
 }

@@ -28,6 +28,9 @@ int versions_give(struct fs *fs, const struct files *from, int64_t dir, const ch
 
 /* EIO while the store could not be opened. */
 struct objects *objects_of(struct fs *fs, struct err *e);
+/* Are the settings of objects' place good ones?  EINVAL, by key. */
+int containers_settings(const struct config *c, struct err *e);
+int containers_open(struct cloud *cl, bool check, struct objects **ret, struct err *e);
 /* Opens STORE/objects, and tells it of containers and tenants what the state says.  What fails is a line in health: the rest of the cloud works. */
 void containers_start(struct cloud *cl);
 void containers_stop(struct cloud *cl);

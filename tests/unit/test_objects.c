@@ -19,7 +19,7 @@ static void up(void)
 {
 	struct space s;
 
-	CHECK_OK(objects_open(path, &os, &e_));
+	CHECK_OK(objects_open(path, NULL, &os, &e_));
 	CHECK_OK(space_make(os, 7, 3, &e_));
 	CHECK_OK(space_get(os, 7, &s, &e_));
 	top = s.root;
