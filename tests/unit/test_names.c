@@ -55,6 +55,10 @@ FAKE void index_end(struct objects *os, bool changed)
 	pthread_mutex_unlock(&os->lock);
 }
 
+FAKE void body_settled(struct objects *os, int64_t id)
+{
+}
+
 bool chunk_is_whole(struct objects *os, int64_t id, uint64_t size);
 FAKE bool chunk_is_whole(struct objects *os, int64_t id, uint64_t size)
 {
@@ -775,7 +779,7 @@ static void an_etag_is_of_the_content_it_was_computed_of(void)
 	CHECK_STR(etag, "d41d8cd98f00b204e9800998ecf8427e");
 	index_end(os, true);
 	CHECK_INT(attr_get(os, f, "user.etag", buf, sizeof buf, &e), 32);
-	CHECK_INT(attr_list(os, f, buf, sizeof buf, &e), 10);
+	CHECK_INT(attr_list(os, f, buf, sizeof buf, &e), 0);	/* what is computed is not copied */
 	index_begin(os, &e);
 	os->refs[two]++;
 	CHECK_INT(name_cut(os, f, 3, 3, 5, two, "0cc175b9c0f1b6a831c399e269772661", &e), 0);
