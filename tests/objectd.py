@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A server of objects that misbehaves on request: as much of S3 (path-style), Swift (TempAuth) and Keystone as our places use, in memory.
-objectd.py MODES LOG [DIR]: serves on a port of 127.0.0.1 it prints; LOG gets a line for each request: METHOD PATH RANGE STATUS.  DIR: what is put is
+objectd.py MODES LOG [DIR [PORT]]: serves on a port of 127.0.0.1 it prints; LOG gets a line for each request: METHOD PATH RANGE STATUS.  DIR: what is put is
 kept in files there, named as in a URL with / as %2F, and may be changed behind its back.
 The first line "METHOD WHAT TIMES [SUBSTRING]" of MODES that fits a request (METHOD * is all; SUBSTRING of path and query) is done to it, TIMES times.  WHAT:
   cut       the connection is lost in the middle of the body      close     ... before an answer       lost   ... after it was done
@@ -286,6 +286,6 @@ class Server(http.server.ThreadingHTTPServer):
 
 # what is there and none of ours
 store["packs/other prefix/x & <y>"] = store["packs/p1/sub/dir"] = store["packs/p1/ä"] = b"foreign"
-server = Server(("127.0.0.1", 0), Handler)
+server = Server(("127.0.0.1", int(sys.argv[4]) if len(sys.argv) > 4 else 0), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()
