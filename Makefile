@@ -156,7 +156,7 @@ check-cloud-init: all guest
 check-remote:
 	@$(ROOT)
 	@$(SUBMAKE) deps PACKAGES='$(PACKAGES) python3-swift memcached'
-	@$(SUBMAKE) $(PARALLEL) $(O)/remote
+	@$(SUBMAKE) $(PARALLEL) all $(O)/remote
 	@REMOTE='$(abspath $(O))/remote' tests/run tests/objects/swift.sh
 
 $(O)/remote: tests/objects/remote.c $(O)/libcirrusfs.a

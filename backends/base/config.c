@@ -37,7 +37,7 @@ static const struct key {
 	{ "import-hosts", K_TEXT, AT(import_hosts), "", NULL, 0, 0, "hosts images come from: names, .domains, addresses, networks; empty: all but this machine and its link" },
 	{ "import-ca", K_TEXT, AT(import_ca), "", NULL, 0, 0, "file of certificates trusted for https besides the system's" },
 	{ "import-timeout", K_INT, AT(import_timeout), "86400", NULL, 1, 1 << 24, "seconds until a download that does not end has failed" },
-	{ "objects-place", K_WORD, AT(objects_place), "local", "local s3 swift", 0, 0, "where full packs of objects live: `local`, `s3` or `swift` ([objects-remote.md](objects-remote.md))" },
+	{ "objects-place", K_WORD, AT(objects_place), "local", "local s3 swift", 0, 0, "where full packs of objects live: `local`, `s3` or `swift`; docs/objects-remote.md" },
 	{ "objects-url", K_TEXT, AT(objects_url), "", NULL, 0, 0, "local: a directory, empty: the store's own; s3: the service, `https://s3.eu-central-1.amazonaws.com`; swift: where it authenticates, `https://cloud.example.org:5000/v3` (Keystone), `http://swift.example.org:8080/auth/v1.0` (TempAuth)" },
 	{ "objects-bucket", K_TEXT, AT(objects_bucket), "", NULL, 0, 0, "the bucket or container; it must be there already" },
 	{ "objects-prefix", K_TEXT, AT(objects_prefix), "", NULL, 0, 0, "what all names in it begin with, `cloud1/`: each cloud needs its own" },
