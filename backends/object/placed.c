@@ -32,7 +32,7 @@ struct placed {
 	int64_t claims[2];
 	int64_t trouble_until;
 	struct err trouble;
-	bool unsure;
+	_Atomic bool unsure;
 	pthread_mutex_t window_lock;
 	struct {
 		char name[PLACED_NAME];

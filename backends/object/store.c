@@ -197,8 +197,8 @@ void objects_close(struct objects *os)
 
 	if (!os)
 		return;
-	sweep_stop(os);
 	os->closing = true;	/* nobody waits for a server that is away */
+	sweep_stop(os);
 	mover_stop(os);
 	etags_stop(os);
 	if (os->bodies)

@@ -1,11 +1,14 @@
 # Objects: kill -9, and a power cut (tests/powercut.c), at random moments under eight programs that create, overwrite, rename and delete.
 # ROUNDS=1000 of each, SEED= for the same again, WAYS="kill power" one of them, LAG= calls a close may be late: the kernel sends the release that cuts a content when it likes.
+# PLACE=1: with small packs that go to another directory.
 # timeout 36000
 . "$(dirname "$0")/lib.sh"
 ROUNDS=${ROUNDS:-6} SEED=${SEED:-$(date +%s)} LAG=${LAG:-16}
 export CIRRUSFS STORE CLOUD SEED TOP
 export DIR=$STORE/objects SHADOW=$WORK/shadow SO=${TOOLS:-$TOP/build/tests}/powercut.so
-cloud_up
+set --
+[ -z "${PLACE:-}" ] || { export CIRRUSFS_PACK_MAX=262144; set -- "objects-url = $WORK/place"; }
+cloud_up "$@"
 mkdir "$CLOUD/tenants/t" || exit 99
 pc='python3 "$TOP/tests/powercut.py"'
 kill='pid=$(cut -d" " -f1 "$STORE/lock"); kill -9 $pid; while [ -e /proc/$pid/root/. ]; do sleep 0.01; done'
@@ -34,6 +37,7 @@ for way in ${WAYS:-kill power}; do
 done
 cloud_down
 works "fsck --data finds nothing" "$CIRRUSFS" fsck --data "$STORE"
+[ -z "${PLACE:-}" ] || like "packs moved" "$(sqlite3 "$STORE/objects/index.db" 'SELECT count(*) FROM pack WHERE away')" "[1-9]*"
 cloud_up
 rm -rf "$CLOUD"/tenants/t/containers/*/objects/*
 is "all of it goes" "$(find "$CLOUD"/tenants/t/containers/*/objects -mindepth 1)" ""

@@ -45,7 +45,9 @@ for _ in $(seq 300); do curl -sf -o /dev/null http://127.0.0.1:8080/healthcheck 
 printf 'secret\n' > "$WORK/secret"
 chmod 600 "$WORK/secret"
 token() { curl -si -H 'X-Auth-User: acme:me' -H 'X-Auth-Key: secret' http://127.0.0.1:8080/auth/v1.0 | tr -d '\r' | sed -n 's/^X-Auth-Token: //p'; }
-curl -sf -X PUT -H "X-Auth-Token: $(token)" http://127.0.0.1:8080/v1/AUTH_acme/packs || { tail "$WORK"/*.log | sed 's/^/# /'; exit 99; }
+made() { curl -sf -X PUT -H "X-Auth-Token: $(token)" http://127.0.0.1:8080/v1/AUTH_acme/packs; }
+for _ in $(seq 100); do made && break; sleep 0.2; done	# the other servers come up, too
+made || { tail "$WORK"/*.log | sed 's/^/# /'; exit 99; }
 
 remote "swift, TempAuth" swift http://127.0.0.1:8080/auth/v1.0 packs acme:me "$WORK/secret"
 remote "swift, Keystone" swift http://127.0.0.1:5000/v3 packs acme:me "$WORK/secret"
@@ -75,7 +77,7 @@ up() { "$CIRRUSFS" mount "$STORE" "$CLOUD"; }
 gone() { for _ in $(seq 300); do kill -0 "$(cut -d' ' -f1 "$STORE/lock")" 2> /dev/null || return 0; sleep 0.1; done; }
 down() { umount "$CLOUD" && gone; }
 waiting() { sed -n 's/^cirrusfs_object_place_waiting_packs //p' "$CLOUD/metrics"; }
-moved() { for _ in $(seq 300); do [ "$(waiting)" = 0 ] && return 0; sleep 0.2; done; return 1; }
+moved() { for _ in $(seq 600); do [ "$(waiting)" = 0 ] && return 0; sleep 0.2; done; return 1; }
 try() { local name=$1; shift; out=$("$@" 2>&1); report $? "$name"; [ -z "$out" ] || [ "$bad" = 0 ] || printf '%s\n' "$out" | sed 's/^/#   /' | head -n 5; }
 whole() { (cd "$O" && sha256sum --quiet -c "$WORK/sums" 2>&1); }
 write() { for i in 1 2 3 4 5 6; do head -c $((i * 900000)) /dev/urandom > "$O/$1$i"; done; sync "$O/${1}6"; (cd "$O" && sha256sum -- * > "$WORK/sums"); }
@@ -96,7 +98,7 @@ mounted() { # TITLE LINE...
 	try "$t: without the object server writing goes on" test -s "$O/b6"
 	sleep 5
 	swiftd object >> "$WORK/object.log" 2>&1 & object=$!
-	try "$t: ... and when it is back packs move" moved
+	try "$t: ... and when it is back packs move" moved	# a proxy does not ask it again for a minute
 	down; rm -rf "$STORE/objects/cache"; up
 	(cd "$O" && sha256sum -- * > "$WORK/sums")
 	rm "$O"/a[1-5]
