@@ -226,6 +226,9 @@ static int ask_size(struct look *k, struct sizes *z, int64_t pack, struct err *e
 		blinded(k, &why);
 		return 0;
 	}
+	/* one that was emptied goes there first, and we were ended between that and the index */
+	if (!sweep_ask(k->os, "SELECT 1 FROM chunk WHERE pack > 0 AND pack = +$1 LIMIT 1", pack))
+		return 0;
 	snprintf(thing, sizeof thing, "objects: pack %" PRId64, pack);
 	fault(k, thing, NULL, "%s", why.msg);
 	return 0;

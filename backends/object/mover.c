@@ -378,7 +378,7 @@ static void *run(void *arg)
 		struct err e = { 0 };
 		int rc = turn(os, &e);
 
-		if (!m->stop)
+		if (!m->stop && !os->closing)
 			say(m, rc < 0 ? &e : NULL);
 		int64_t wait = rc < 0 ? again : LOOK_MS;
 		again = rc == 0 ? AGAIN_MS : again * 2 < AGAIN_MAX_MS ? again * 2 : AGAIN_MAX_MS;

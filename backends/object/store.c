@@ -125,7 +125,7 @@ static int recover(struct objects *os, struct err *e)
 		rc = packs_missing(os, e);
 	if (rc == 0)
 		rc = packs_each(os->packs, stray, &a, e);
-	index_end(os, true);
+	index_end(os, rc == 0);
 	return rc;
 }
 
