@@ -304,19 +304,20 @@ bool chunk_proves(struct objects *os, const struct where *w, const void *stored,
 	return (int64_t)h.high64 == w->h && (int64_t)h.low64 == w->h2;
 }
 
-/* It is never shared again until good bytes come. */
-static void mark_bad(struct objects *os, const struct where *w)
+/* It is never shared again until good bytes come, or it is found good after all. */
+static void mark_bad(struct objects *os, const struct where *w, bool bad)
 {
 	struct err e;
 
 	chunks_moved(os, w->id);
 	if (!index_enter(os, &e))
 		return;
-	struct stmt s = stmt_prepare(os->db, "UPDATE chunk SET bad = 1 WHERE id = $1 AND pack = $2 AND at = $3");
+	struct stmt s = stmt_prepare(os->db, "UPDATE chunk SET bad = $4 WHERE id = $1 AND pack = $2 AND at = $3");
 
 	stmt_int(&s, 1, w->id);
 	stmt_int(&s, 2, w->pack);
 	stmt_int(&s, 3, w->at);
+	stmt_int(&s, 4, bad);
 	stmt_run(&s, &e);
 	stmt_done(&s);
 	index_end(os, true);
@@ -334,6 +335,8 @@ static int fetch(struct objects *os, int64_t id, struct where *w, void *buf, uin
 		if (w->len != size)
 			return err_set(e, EBADMSG, "chunk %ld has another length than was recorded", (long)id);
 		rc = load(os, w, buf, true, e);
+		if (rc == 0 && w->bad)
+			mark_bad(os, w, false);
 		if (rc == 0)
 			return 0;
 		if (rc == -EBADMSG && tries == 0)	/* perhaps it is a cache that is wrong */
@@ -343,7 +346,7 @@ static int fetch(struct objects *os, int64_t id, struct where *w, void *buf, uin
 		chunks_moved(os, id);	/* asked for again */
 	}
 	if (rc == -EBADMSG && !w->bad)
-		mark_bad(os, w);
+		mark_bad(os, w, true);
 	return rc == -EAGAIN ? err_set(e, EBADMSG, "chunk %ld is missing", (long)id) : rc;
 }
 

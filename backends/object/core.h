@@ -56,6 +56,7 @@ void placed_doubt(struct placed *pl, int64_t pack);	/* what a cache has of it ma
 bool placed_away(struct placed *pl);	/* it could not be asked, a moment ago */
 int placed_put(struct placed *pl, const char *name, int fd, int64_t size, struct err *e);
 int placed_delete(struct placed *pl, const char *name, struct err *e);
+int placed_check(struct placed *pl, struct err *e);	/* does it let us in? */
 /* Is it this store's?  any: packs of it are there; else it is made so. */
 int placed_ours(struct placed *pl, bool any, struct err *e);
 typedef int placed_name_fn(void *arg, const char *name, int64_t pack, int64_t size);
@@ -82,6 +83,8 @@ int64_t packs_number(struct packs *p);	/* one more, for a pack that is not appen
 int64_t packs_full_size(struct packs *p);	/* about as large as they get */
 /* Its file here, to be read; ENOENT. */
 int packs_file(struct packs *p, int64_t pack, int *ret, int64_t *size, struct err *e);
+/* 1: its file is here, as ours or under its name in the place (rename: then it is made ours); 0 it is not. */
+int packs_home(struct packs *p, int64_t pack, const char *place_name, bool rename, struct err *e);
 /* What was appended before is durable when it returns. */
 int packs_sync(struct packs *p, struct err *e);
 /* Its stored bytes, w->stored of them; EBADMSG: the file ends before. */

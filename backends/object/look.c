@@ -383,7 +383,7 @@ static int rescue_record(void *arg, const struct where *w, const void *data)
 		return -r->e->code;
 	struct where was;
 	bool there = chunks_row(os, w->id, &was) == 0;
-	rc = there ? pack_count(os, was.pack, 0, -record_size(was.stored), r->e) : 0;
+	rc = there ? INDEX_RUN(os, r->e, "UPDATE pack SET live = max(0, live - $2) WHERE id = $1", was.pack, record_size(was.stored)) : 0;
 	struct stmt s = stmt_prepare(os->db, "INSERT INTO chunk (id, h, h2, len, pack, at, stored, refs) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
 				     "ON CONFLICT (id) DO UPDATE SET h = $2, h2 = $3, len = $4, pack = $5, at = $6, stored = $7, refs = $8, bad = 0");
 	stmt_int(&s, 1, w->id);

@@ -26,7 +26,7 @@ struct mover {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;
-	bool running, ours;
+	bool running, ours, seen;	/* ours: our marker is there; seen: it lets us in */
 	_Atomic bool stop;
 	struct ref_list leftover;	/* files here of packs that are there */
 	struct ref_list skip;		/* damaged ones: left where they are */
@@ -52,26 +52,32 @@ static int meta_set_text(struct objects *os, const char *text, struct err *e)
 	return stmt_run(&s, e);
 }
 
-/* No place is named: what is there must be here, too (somebody brought it back). */
-static int load_none(struct objects *os, struct err *e)
+/* How many of those that are there are not here, too. */
+static int64_t not_home(struct objects *os, bool rename, struct err *e)
 {
-	struct stmt s = stmt_prepare(os->db, "SELECT id FROM pack WHERE away = 1 AND live > 0");
-	struct ref_list ids = { 0 };
-	int64_t size, gone = 0;
-	char was[200];
+	AUTO(stmt_done) struct stmt s = stmt_prepare(os->db, "SELECT id, coalesce(place, '') FROM pack WHERE away = 1 AND live > 0");
+	int64_t gone = 0;
 	int rc;
 
-	while ((rc = stmt_step(&s, e)) > 0 && refs_add(&ids, stmt_col_int(&s, 0), e) == 0)
-		;
-	stmt_done(&s);
-	for (size_t i = 0; i < ids.n; i++) {
-		AUTO(close) int fd = -1;
-		struct err ignored;
+	while ((rc = stmt_step(&s, e)) > 0) {
+		int home = packs_home(os->packs, stmt_col_int(&s, 0), stmt_col_text(&s, 1), rename, e);
 
-		gone += packs_file(os->packs, ids.v[i], &fd, &size, &ignored) < 0;
+		if (home < 0)
+			return home;
+		gone += !home;
 	}
-	free(ids.v);
-	if (rc != 0 || meta_text(os, was, sizeof was, e) < 0)
+	return rc < 0 ? rc : gone;
+}
+
+/* No place is named: what is there must have been brought back. */
+static int load_none(struct objects *os, struct err *e)
+{
+	int64_t gone = not_home(os, false, e);
+	char was[200];
+
+	if (gone == 0)
+		gone = not_home(os, true, e);
+	if (gone < 0 || meta_text(os, was, sizeof was, e) < 0)
 		return -e->code;
 	if (gone)
 		return err_set(e, EINVAL, "%" PRId64 " packs of it are in '%s', and objects-place and objects-url in the store's config name no such place", gone, was);
@@ -238,6 +244,17 @@ static int ours(struct objects *os, struct err *e)
 	return rc;
 }
 
+/* Settings that are wrong are said before there is anything to move. */
+static int first_look(struct objects *os, struct err *e)
+{
+	struct mover *m = os->mover;
+
+	if (!m->seen && placed_check(os->placed, e) < 0)
+		return -e->code;
+	m->seen = true;
+	return 0;
+}
+
 /* Packs of earlier mounts that are small are put together when it makes a full one. */
 #define SMALL "FROM pack WHERE place IS NULL AND size < $2"
 static int merge(struct objects *os, struct err *e)
@@ -258,7 +275,7 @@ static int turn(struct objects *os, struct err *e)
 	if (mover_adopt(os, e) < 0)
 		return -e->code;
 	if (!sweep_ask(os, "SELECT 1 FROM pack LIMIT 1", 0))
-		return 0;
+		return first_look(os, e);
 	if (ours(os, e) < 0 || settle(os, e) < 0)
 		return -e->code;
 	if (low && current && sweep_ask(os, "SELECT size >= 1048576 FROM pack WHERE id = $1", current))

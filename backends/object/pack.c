@@ -183,6 +183,20 @@ int packs_file(struct packs *p, int64_t pack, int *ret, int64_t *size, struct er
 	return 0;
 }
 
+int packs_home(struct packs *p, int64_t pack, const char *place_name, bool rename, struct err *e)
+{
+	char name[40];
+
+	pack_name(pack, name);
+	if (faccessat(p->dir, name, F_OK, 0) == 0)
+		return 1;
+	if (faccessat(p->dir, place_name, F_OK, 0) < 0)
+		return errno == ENOENT ? 0 : err_set(e, errno, "pack '%s': %m", place_name);
+	if (rename && (renameat(p->dir, place_name, p->dir, name) < 0 || fsync(p->dir) < 0))
+		return err_set(e, errno, "rename pack '%s': %m", place_name);
+	return 1;
+}
+
 /* ---- appending */
 
 /* The lock is held. */

@@ -375,6 +375,11 @@ static int put_marker(struct placed *pl, struct err *e)
 	return placed_put(pl, pl->marker, fd, sizeof text - 1, e);
 }
 
+int placed_check(struct placed *pl, struct err *e)
+{
+	return place_check(pl->place, e);
+}
+
 int placed_ours(struct placed *pl, bool any, struct err *e)
 {
 	uint64_t size;

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""audit_objects.py STORE: is STORE/objects what docs/objects.md says?  Read without any of our code: a line per fault, exit 1 if there are any.
+"""audit_objects.py STORE [THERE]: is STORE/objects what docs/objects.md says?  THERE: what names of packs in their place are appended to.  Read without any of our code: a line per fault, exit 1 if there are any.
 The store is not mounted.  What a crash may leave until the next mount (packs and records that no row knows, objects never closed, rows
 that nothing refers to) is no fault.  Not looked at: whether a chunk's bytes have its hash (fsck --data does), names' keys."""
+import hashlib
 import os
 import sqlite3
 import struct
@@ -105,10 +106,14 @@ def look():
 
 
 def look_chunks(ask):
-    sizes = {}
+    files = {}
     for name in os.listdir(top + '/packs'):
         if name.endswith('.pack') and name[:-5].isdigit():
-            sizes[int(name[:-5])] = os.path.getsize(f'{top}/packs/{name}')
+            files[int(name[:-5])] = f'{top}/packs/{name}'
+    for no, name in ask('SELECT id, place FROM pack WHERE away = 1'):
+        files[no] = sys.argv[2] + name if len(sys.argv) > 2 else ''
+    sizes = {no: os.path.getsize(path) for no, path in files.items() if os.path.exists(path)}
+    digests = dict(ask('SELECT chunk, sha256 FROM digest'))
     packs = {no: (size, live) for no, size, live in ask('SELECT id, size, live FROM pack')}
     fresh = dict(ask('SELECT id, length(data) FROM fresh'))
     chunks, live, ends, fds = {}, {}, {}, {}
@@ -134,7 +139,7 @@ def look_chunks(ask):
             fault(what, f'its record at {at} is beyond the end of pack {pack}' if pack in sizes else f'pack {pack} is missing')
             continue
         if pack not in fds:
-            fds[pack] = os.open(f'{top}/packs/{pack:08}.pack', os.O_RDONLY)
+            fds[pack] = os.open(files[pack], os.O_RDONLY)
         record = os.pread(fds[pack], HEAD + min(stored, 32), at)
         magic, *said, pad, check = struct.unpack('<8sqqqIIQQ', record[:HEAD])
         if magic != MAGIC or pad or check != xxh3_48(record[:48]):
@@ -145,6 +150,10 @@ def look_chunks(ask):
             fault(what, f'at {at} of pack {pack} is no zstd frame of', length, 'bytes')
         elif any(os.pread(fds[pack], whole - HEAD - stored, at + HEAD + stored)):
             fault(what, f'its record at {at} of pack {pack} does not end in zeros')
+        elif no in digests and stored == length and hashlib.sha256(os.pread(fds[pack], stored, at + HEAD)).digest() != digests[no]:
+            fault(what, 'its SHA-256 is another one')
+    for no in digests.keys() - chunks.keys():
+        fault('digest', no, 'is of no chunk')
     for no in fresh.keys() - chunks.keys():
         fault('fresh', no, 'is no chunk')
     for fd in fds.values():

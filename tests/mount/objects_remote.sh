@@ -40,6 +40,7 @@ gets() { grep -c '^GET .*\.pack' "$WORK/log"; }
 cold() { cloud_down; rm -rf "$STORE/objects/cache"; up; }
 content() { for i in $(seq "$1"); do head -c $((i * 150000 % 1100000 + 30000)) /dev/urandom > "$2-$i"; done; }
 sums() { (cd "$O" && sha256sum -- * 2>&1); }
+audit() { python3 "$TOP/tests/mount/audit_objects.py" "$STORE" "$WORK/bucket/packs%2F${1:-cloud1}%2F"; }
 whole() { diff <(sums) "$WORK/sums"; }
 
 # ---- settings
@@ -57,6 +58,13 @@ said "an URL of nothing" "objects-url = ftp://x" "*objects-url*ftp://x*"
 said "a secret that is not there" "objects-secret-file = /nonexistent" "*/nonexistent*objects-secret-file*"
 said "a cache too small" "objects-cache = 1M" "*line *objects-cache: 1M is out of range*"
 said "a cache of nonsense" "objects-cache = 10 apples" "*objects-cache: '10 apples' is not a size*"
+
+# a wrong key is seen at once
+settings s3
+echo 'objects-key = nobody' >> "$STORE/config"
+up || exit 99
+works "settings: a server that refuses us is seen in health, before anything is put" until_true 20 grep -q 'InvalidAccessKeyId' "$CLOUD/health"
+cloud_down
 
 # ---- packs move
 settings none
@@ -101,6 +109,7 @@ rm "$O/again" "$O/again12"
 is "health" "$(cat "$CLOUD/health")" ok
 cloud_down
 works "fsck --data is content" fsck --data
+is "what is here and there is what the document says" "$(audit)" ""
 
 # ---- the server is away
 rm -rf "$STORE/objects/cache"
@@ -242,7 +251,17 @@ fsck --data --repair
 up
 is "... and mended from packs that are there" "$(whole)" ""
 cloud_down
+# ... also from those that the index does not know
+P=$(sqlite3 "$STORE/objects/index.db" "SELECT max(id) FROM pack WHERE away = 1 AND live > 0")
+sqlite3 "$STORE/objects/index.db" "UPDATE chunk SET pack = 7777 WHERE pack = $P; DELETE FROM pack WHERE id = $P"
+fails "chunks whose pack is not in the index are found" fsck
+fsck --repair
+like "... their pack is found there" "$(cat "$WORK/fsck")" "*found in a pack*"
+up
+is "... and all is there" "$(whole)" ""
+cloud_down
 # all of it is dropped: only what the index knows stays there
+is "what is here and there is what the document says" "$(audit)" ""
 sqlite3 "$STORE/objects/index.db" "SELECT place FROM pack WHERE place IS NOT NULL" | sort > "$WORK/known"
 for f in "$WORK"/bucket/packs%2Fcloud1%2F*.pack; do grep -qxF "${f##*%2F}" "$WORK/known" || rm "$f"; done
 works "fsck --data is content" fsck --data
@@ -290,9 +309,16 @@ cloud_down
 works "fsck --data is content" fsck --data
 is "there is what the index says, and nothing else" "$(there)" "$(sqlite3 "$STORE/objects/index.db" 'SELECT count(*) FROM pack WHERE place IS NOT NULL')"
 
-# ---- back: files are brought home under their numbers
-for f in "$WORK"/bucket/packs%2Fcloud1%2F*.pack; do p=${f##*%2F}; cp "$f" "$STORE/objects/packs/${p%%-*}.pack"; done
+is "what is here and there is what the document says" "$(audit)" ""
+
+# ---- back: all but one, and all
+for f in "$WORK"/bucket/packs%2Fcloud1%2F*; do cp "$f" "$STORE/objects/packs/${f##*%2F}"; done
 settings none
+one=$(find "$STORE/objects/packs" -name '*-*.pack' | sort | tail -n 1)
+mv "$one" "$WORK/one"
+fails "one pack is not home yet: fsck says so" fsck
+like "... which is no loss" "$out" "*1 packs of it are in *"
+mv "$WORK/one" "$one"
 up
 is "what was brought back is read without a place" "$(whole)" ""
 cloud_down
@@ -312,7 +338,7 @@ for kind in dir swift; do
 	cloud_down
 	works "$kind: fsck --data is content" fsck --data
 	if [ $kind = dir ]; then	# home again
-		for f in "$WORK"/dir/*.pack; do p=${f##*/}; cp "$f" "$STORE/objects/packs/${p%%-*}.pack"; done
+		cp "$WORK"/dir/* "$STORE/objects/packs/"
 		settings none
 		up
 		cloud_down

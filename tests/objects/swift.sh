@@ -45,7 +45,7 @@ for _ in $(seq 300); do curl -sf -o /dev/null http://127.0.0.1:8080/healthcheck 
 printf 'secret\n' > "$WORK/secret"
 chmod 600 "$WORK/secret"
 token() { curl -si -H 'X-Auth-User: acme:me' -H 'X-Auth-Key: secret' http://127.0.0.1:8080/auth/v1.0 | tr -d '\r' | sed -n 's/^X-Auth-Token: //p'; }
-made() { curl -sf -X PUT -H "X-Auth-Token: $(token)" http://127.0.0.1:8080/v1/AUTH_acme/packs; }
+made() { curl -sf -o /dev/null -X PUT -H "X-Auth-Token: $(token)" http://127.0.0.1:8080/v1/AUTH_acme/packs; }
 for _ in $(seq 100); do made && break; sleep 0.2; done	# the other servers come up, too
 made || { tail "$WORK"/*.log | sed 's/^/# /'; exit 99; }
 
