@@ -349,4 +349,24 @@ rm -f "$O"/*
 works "all of it goes, there as well" until_true 90 eval '[ "$(there swift)" -le 1 ]'
 cloud_down
 works "fsck --data is content" fsck --data
+
+# ---- more than the disk here has room for
+mkdir "$WORK/small"
+mount -t tmpfs -o size=64m tmpfs "$WORK/small" || { echo "# no tmpfs"; finish; }
+chmod 711 "$WORK/small"
+STORE=$WORK/small/store
+"$CIRRUSFS" init "$STORE" > /dev/null && printf 'virt-type = qemu\n' >> "$STORE/config"
+settings s3 small/
+up
+mkdir "$CLOUD/tenants/t" "$CLOUD/tenants/t/containers/c"
+more() { # NAME: once there is room again
+	head -c 5000000 /dev/urandom > "$WORK/f"
+	until_true 60 eval 'cp "$WORK/f" "$O/'"$1"'" && sync "$O/'"$1"'"' || return 1
+	echo "$(sha256sum < "$WORK/f" | cut -d' ' -f1)  $1" >> "$WORK/more"
+}
+works "a disk of 64 MB takes 120 MB: packs leave it" eval 'for i in $(seq 11 34); do more $i || break; done; [ $i = 34 ]'
+is "... all is there" "$(sums | diff - "$WORK/more")" ""
+cloud_down
+works "fsck --data is content" fsck --data
+umount "$WORK/small"
 finish
