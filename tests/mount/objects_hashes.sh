@@ -12,7 +12,7 @@ cloud_down
 # 400,000 others, whose bytes nobody looks at: more than are kept in memory, so that they are merged
 sqlite3 "$INDEX" "PRAGMA cache_size=-200000; BEGIN; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
 	INSERT INTO chunk (id, h, h2, len, pack, at, stored, refs) SELECT 1000000000 + i, random(), random(), 16384, 7777, i * 16440, 16384, 1 FROM n;
-	UPDATE meta SET value = 2000000000 WHERE name = 'next'; INSERT INTO pack VALUES (7777, 400001 * 16440, 400000 * 16440); COMMIT"
+	UPDATE meta SET value = 2000000000 WHERE name = 'next'; INSERT INTO pack (id, size, live) VALUES (7777, 400001 * 16440, 400000 * 16440); COMMIT"
 truncate -s $((400001 * 16440)) "$STORE/objects/packs/00007777.pack"
 asks() { sqlite3 -readonly "$INDEX" "$1"; }
 is "none is in the table before" "$(asks 'SELECT count(*) FROM hash')" 0
