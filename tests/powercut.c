@@ -383,6 +383,15 @@ static void file_sync(struct file *f, const char *real)
 	note("s\t%lld\n", (long long)f->id);
 }
 
+/* POWERCUT_FAIL: while there is a file of that name, a sync fails, and what it had to write is forgotten, as the kernel does it. */
+static bool fails(void)
+{
+	const char *path = getenv("POWERCUT_FAIL");
+
+	return path && RAW(SYS_faccessat, AT_FDCWD, path, F_OK) == 0;
+}
+
+/* -1: it failed; 0: it is not ours */
 static int synced(int fd)
 {
 	struct stat st;
@@ -396,6 +405,12 @@ static int synced(int fd)
 	if (ours && S_ISREG(st.st_mode)) {
 		struct file *f = file_find(st.st_ino);
 
+		if (f && fails()) {
+			f->n = 0;
+			unlock();
+			errno = EIO;
+			return -1;
+		}
 		if (f)
 			file_sync(f, link);
 		if (f && names_ext4)
@@ -419,8 +434,20 @@ static int synced(int fd)
 #define EXPORT __attribute__((visibility("default")))
 #define ALIAS(name) EXPORT __attribute__((alias(#name)))
 
-EXPORT int fsync(int fd) { return synced(fd) ? 0 : RAW(SYS_fsync, fd); }
-EXPORT int fdatasync(int fd) { return synced(fd) ? 0 : RAW(SYS_fdatasync, fd); }
+EXPORT int fsync(int fd)
+{
+	int rc = synced(fd);
+
+	return rc < 0 ? -1 : rc ? 0 : RAW(SYS_fsync, fd);
+}
+
+EXPORT int fdatasync(int fd)
+{
+	int rc = synced(fd);
+
+	return rc < 0 ? -1 : rc ? 0 : RAW(SYS_fdatasync, fd);
+}
+
 EXPORT int sync_file_range(int fd, off_t off, off_t len, unsigned flags) { return RAW(SYS_sync_file_range, fd, off, len, flags); }
 
 static void sync_all(void)

@@ -162,14 +162,30 @@ static void catch_up(struct objects *os)
 	pthread_mutex_lock(&os->lock);
 }
 
+static int sync_failed(struct objects *os, struct err *e)
+{
+	return err_set(e, EIO, "the disk failed to keep what was written (%s); nothing more is taken until the store is mounted again", strerror(os->sync_errno));
+}
+
+static int packs_synced(struct objects *os, struct err *e)
+{
+	int rc = packs_sync(os->packs, e);
+
+	if (packs_sync_errno(os->packs))
+		os->sync_errno = packs_sync_errno(os->packs);
+	return rc;
+}
+
 static int commit(struct objects *os, struct err *e)
 {
 	struct cut *cuts = NULL, *last = NULL;
 	int rc;
 
+	if (os->sync_errno)
+		return sync_failed(os, e);
 	bodies_cut(os, false);
 	uint64_t mark = chunks_mark(os);
-	rc = packs_sync(os->packs, e);
+	rc = packs_synced(os, e);
 	if (rc < 0)
 		return rc;
 	if (!index_enter(os, e))
@@ -177,7 +193,7 @@ static int commit(struct objects *os, struct err *e)
 	if (bodies_renamed(os)) {
 		catch_up(os);
 		mark = chunks_mark(os);
-		rc = packs_sync(os->packs, e);
+		rc = packs_synced(os, e);
 	}
 	if (rc == 0) {
 		cuts = queue_take(os->commits, mark, &last);
@@ -212,8 +228,11 @@ static int commit(struct objects *os, struct err *e)
 		bodies_recorded(os, c);
 		cut_free(os, c);
 	}
+	/* as with packs: a sync that failed is not made good by one that does not */
 	if (os->commits->wal_dirty && fdatasync(os->wal) < 0)
-		return err_set(e, errno, "sync the index: %m");
+		os->sync_errno = errno;
+	if (os->sync_errno)
+		return sync_failed(os, e);
 	os->commits->wal_dirty = false;
 	return 0;
 }

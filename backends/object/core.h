@@ -87,6 +87,7 @@ int packs_file(struct packs *p, int64_t pack, int *ret, int64_t *size, struct er
 int packs_home(struct packs *p, int64_t pack, const char *place_name, bool rename, struct err *e);
 /* What was appended before is durable when it returns. */
 int packs_sync(struct packs *p, struct err *e);
+int packs_sync_errno(struct packs *p);	/* why one failed; from then on all do */
 /* Its stored bytes, w->stored of them; EBADMSG: the file ends before. */
 int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e);
 /* Is all of its record there but the stored bytes: the head, and the zeros behind?  In doubt it is. */
@@ -243,6 +244,7 @@ struct objects {
 	char *dir;
 	struct db *db;
 	int wal;		/* descriptor of the index's WAL, to sync it */
+	_Atomic int sync_errno;	/* a sync failed: what is on disk is not known, and nothing more is taken */
 	int64_t wal_bytes;	/* as long as it gets before it begins anew */
 	pthread_mutex_t lock;	/* the index's */
 	pthread_cond_t gate_open;

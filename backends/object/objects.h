@@ -33,6 +33,8 @@ void objects_close(struct objects *os);
 AUTO_FN(struct objects *, objects_close);
 /* All that was done before is durable when it returns; callers that come together share the disk's syncs. */
 int objects_sync(struct objects *os, struct err *e);
+/* Why the disk failed to keep what was written (an errno): nothing is taken any more, and mounting again finds what is there.  0: it did not. */
+int objects_failed(struct objects *os);
 /* fn is told, without a lock held, what was changed by nobody's call: an object that expired (name in dir), one whose bytes ... */
 typedef void objects_gone_fn(void *arg, int64_t space, int64_t dir, const char *name, int64_t id);
 void objects_on_gone(struct objects *os, objects_gone_fn *fn, void *arg);

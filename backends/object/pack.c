@@ -45,6 +45,7 @@ struct packs {
 	int unsynced[8];	/* full ones that were not synced yet */
 	unsigned n_unsynced;
 	bool dir_changed, dirty;
+	int sync_errno;		/* of the first sync that failed; 0: none did */
 	pthread_mutex_t sync_lock;
 	struct {
 		int64_t pack;
@@ -215,11 +216,24 @@ static int pack_new(struct packs *p, struct err *e)
 	return 0;
 }
 
+/* The lock is held.  What a failed sync had to write is forgotten by the kernel, and the next sync says that all is well: none is believed again. */
+static int sync_told(struct packs *p, int rc)
+{
+	if (rc < 0 && !p->sync_errno)
+		p->sync_errno = errno;
+	return rc;
+}
+
+static int sync_fails(int why, struct err *e)
+{
+	return err_set(e, EIO, "the disk failed to keep what was written (%s); nothing more is taken until the store is mounted again", strerror(why));
+}
+
 /* Those that are full are synced outside the lock, later; there is room for their descriptors or it is done now. */
 static void pack_full(struct packs *p)
 {
 	if (p->n_unsynced == ARRAY_LEN(p->unsynced)) {
-		fdatasync(p->unsynced[0]);
+		sync_told(p, fdatasync(p->unsynced[0]));
 		close(p->unsynced[0]);
 		memmove(p->unsynced, p->unsynced + 1, --p->n_unsynced * sizeof p->unsynced[0]);
 	}
@@ -301,8 +315,12 @@ static int append_some(struct packs *p, struct record *r, size_t n, struct err *
 	bool full = p->current != pack;
 	p->dirty |= !full;
 	pthread_mutex_unlock(&p->lock);
-	if (rc == 0 && full && fdatasync(fd) < 0)
-		rc = err_set(e, errno, "sync a pack: %m");
+	if (rc == 0 && full && fdatasync(fd) < 0) {
+		pthread_mutex_lock(&p->lock);
+		sync_told(p, -1);
+		rc = sync_fails(p->sync_errno, e);
+		pthread_mutex_unlock(&p->lock);
+	}
 	if (rc < 0)	/* what was written of it is nobody's */
 		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, size);
 	if (rc == 0 && flush_to > flush_from)
@@ -341,14 +359,17 @@ int packs_sync(struct packs *p, struct err *e)
 	p->n_unsynced = 0;
 	p->dirty = p->dir_changed = false;
 	pthread_mutex_unlock(&p->lock);
-	for (unsigned i = 0; i < n; i++) {
-		if (rc == 0 && fdatasync(fds[i]) < 0)
-			rc = err_set(e, errno, "sync a pack: %m");
-	}
-	if (rc == 0 && dir && fsync(p->dir) < 0)
-		rc = err_set(e, errno, "sync '%s': %m", p->path);
+	int why = 0;
+	for (unsigned i = 0; i < n && !why; i++)
+		why = fdatasync(fds[i]) < 0 ? errno : 0;
+	if (!why && dir && fsync(p->dir) < 0)
+		why = errno;
 	pthread_mutex_lock(&p->lock);
-	if (rc < 0)		/* to be tried again */
+	if (why && !p->sync_errno)
+		p->sync_errno = why;
+	if (p->sync_errno)
+		rc = sync_fails(p->sync_errno, e);
+	else if (rc < 0)		/* to be tried again */
 		p->dirty = true, p->dir_changed |= dir;
 	for (unsigned i = 0; i < n; i++) {
 		if (rc < 0 && i < closing && p->n_unsynced < ARRAY_LEN(p->unsynced))
@@ -359,6 +380,14 @@ int packs_sync(struct packs *p, struct err *e)
 	pthread_mutex_unlock(&p->lock);
 	pthread_mutex_unlock(&p->sync_lock);
 	return rc;
+}
+
+int packs_sync_errno(struct packs *p)
+{
+	pthread_mutex_lock(&p->lock);
+	int why = p->sync_errno;
+	pthread_mutex_unlock(&p->lock);
+	return why;
 }
 
 int64_t packs_current(struct packs *p)

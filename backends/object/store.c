@@ -230,6 +230,11 @@ void objects_close(struct objects *os)
 	free(os);
 }
 
+int objects_failed(struct objects *os)
+{
+	return os->sync_errno;
+}
+
 int objects_sync(struct objects *os, struct err *e)
 {
 	return index_sync(os, e);

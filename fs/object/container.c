@@ -417,6 +417,10 @@ void containers_health(struct cloud *cl, FILE *out)
 	struct objects_place st;
 	struct err ignored = { 0 };
 
+	if (cl->objects && objects_failed(cl->objects))
+		fprintf(out, "objects: the disk failed to keep what was written (%s); nothing more is taken: look at the disk, unmount, mount again\n",
+			strerror(objects_failed(cl->objects)));
+
 	if (cl->objects && objects_place(cl->objects, &st, &ignored) == 0 && *st.trouble)
 		fprintf(out, "packs of objects cannot be moved to their place, %ld (%ld MiB) wait: %s\n", (long)st.waiting, (long)(st.waiting_bytes >> 20), st.trouble);
 }
