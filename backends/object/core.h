@@ -249,6 +249,7 @@ struct objects {
 	pthread_mutex_t lock;	/* the index's */
 	pthread_cond_t gate_open;
 	bool tx, changed, marked;
+	_Atomic uint64_t changes;	/* operations that changed the index */
 	bool new_index;		/* it was made just now */
 	bool old_index;		/* packs it names are not there: a copy of an earlier time, perhaps, and others have what is in them now */
 	bool gate;		/* a commit must end before names change again */

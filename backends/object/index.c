@@ -59,6 +59,8 @@ void index_end(struct objects *os, bool changed)
 {
 	bool first = changed && !os->changed;
 
+	if (changed)
+		atomic_fetch_add_explicit(&os->changes, 1, memory_order_relaxed);
 	os->changed |= changed;
 	pthread_mutex_unlock(&os->lock);
 	if (first)

@@ -751,8 +751,8 @@ int names_sweep(struct objects *os, struct err *e)
 int names_roots(struct objects *os, int64_t space, int64_t tenant, names_root_fn *fn, void *arg, struct err *e)
 {
 	AUTO(stmt_done) struct stmt s = stmt_prepare(index_db(os), "WITH w AS(SELECT id FROM space WHERE ($1=0 OR id=$1) AND ($2=0 OR tenant=$2)) "
-		"SELECT root,size FROM entry WHERE root<>0 AND (($1=0 AND $2=0) OR space IN w) UNION ALL "
-		"SELECT root,size FROM version WHERE root<>0 AND (($1=0 AND $2=0) OR space IN w)");
+		"SELECT root,size FROM entry WHERE type=1 AND size>0 AND (($1=0 AND $2=0) OR space IN w) UNION ALL "
+		"SELECT root,size FROM version WHERE size>0 AND (($1=0 AND $2=0) OR space IN w)");
 	int rc;
 
 	stmt_int(&s, 1, space);

@@ -58,7 +58,7 @@ int content_share(struct objects *os, int64_t root, struct err *e);
 /* The last cut of an object is recorded: size, mtime, root, uncut 0, etag (NULL: unknown); the old content becomes a version where the space keeps them, else it
  * is dropped.  An entry that is gone: the new content is dropped. */
 int name_cut(struct objects *os, int64_t id, uint64_t size, uint64_t used, int64_t mtime, int64_t root, const char *etag, struct err *e);
-/* fn for every content that entries, and versions too, of a space (0: of all) refer to, the same one as often as it is; until it returns non-zero. */
+/* fn for every content that entries, and versions too, of a space (0: of all) refer to, the same one as often as it is, root 0 for one of zeros alone; until it returns non-zero. */
 typedef int names_root_fn(void *arg, int64_t root, uint64_t size);
 int names_roots(struct objects *os, int64_t space, int64_t tenant, names_root_fn *fn, void *arg, struct err *e);
 /* Removes the row of one that was open when its name went, and its content. */

@@ -10,6 +10,8 @@
 
 #define TURN 256		/* rows in one hold of the index's lock */
 #define LOOK_MS 500
+#define BUSY 1000		/* changes between two looks */
+#define BUSY_MS 5000
 #define FRESH_PACK (4 << 20)	/* bytes of small chunks in the index that are worth a pack's sync ... */
 #define FRESH_MS 2000		/* ... or how long nothing else happens until they are packed */
 #define PACK_LOOK_MS 5000
@@ -122,6 +124,23 @@ static int sweep_dead(struct objects *os, bool nodes, struct err *e)
 		sched_yield();
 	next[nodes] = pinned > 4 * TURN ? mono_ms() + PACK_LOOK_MS : 0;
 	return n;
+}
+
+/* While much is changed, that is left to those who change it, for some seconds. */
+static int sweep_all_dead(struct objects *os, int64_t now, struct err *e)
+{
+	static __thread uint64_t seen;
+	static __thread int64_t last;
+	uint64_t changes = os->changes;
+	bool busy = changes - seen > BUSY;
+	struct err full;
+
+	seen = changes;
+	if (busy && now - last < BUSY_MS && index_room(os, &full) == 0)
+		return 0;
+	last = now;
+	int rc = sweep_dead(os, true, e);
+	return rc < 0 ? rc : sweep_dead(os, false, e);
 }
 
 /* ---- into a pack */
@@ -433,10 +452,8 @@ static void look(struct objects *os, int64_t *fresh_at, int64_t *packs_at, int64
 {
 	struct err e = { 0 };
 	int64_t now = mono_ms();
-	int rc = sweep_dead(os, true, &e);
+	int rc = sweep_all_dead(os, now, &e);
 
-	if (rc >= 0)
-		rc = sweep_dead(os, false, &e);
 	int64_t fresh = rc >= 0 ? sweep_ask(os, "SELECT count(*) FROM (SELECT 1 FROM fresh LIMIT 1024)", 0) : 0;
 	if (fresh && (fresh >= 1024 || now - *fresh_at > FRESH_MS)) {
 		while ((rc = pack_fresh(os, &e)) == TURN && !os->sweep->stop)
