@@ -23,7 +23,7 @@ struct config {
 	int check_interval;	/* seconds between two looks for drift */
 	bool resume_guests;	/* what ran before the machine was restarted runs again */
 	int reserved_ram;	/* MiB a host keeps for itself */
-	/* where full packs of objects live; backends/object/place.h */
+	/* where full packs of objects live; backends/place/place.h */
 	char objects_place[8], objects_url[512], objects_bucket[256], objects_prefix[512], objects_region[128], objects_key[256], objects_domain[128];
 	char objects_secret_file[512], objects_ca[512];
 	bool objects_virtual_host;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "place.h"
+#include "../place/place.h"
 
 #define WINDOW (4 << 20)	/* read at once where there is no cache */
 #define TROUBLE_MS 5000		/* so long nobody else tries in vain what just failed, after all its retries */

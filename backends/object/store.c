@@ -9,7 +9,7 @@
 #include <sys/statvfs.h>
 
 #include "../base/log.h"
-#include "place.h"
+#include "../place/place.h"
 
 #define ID_SKIP (1 << 20)	/* numbers that a crash may have handed out, and packs may know, are not used again */
 

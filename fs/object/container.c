@@ -9,7 +9,7 @@
 
 #include "../../backends/base/log.h"
 #include "../../backends/base/metric.h"
-#include "../../backends/object/place.h"
+#include "../../backends/place/place.h"
 #include "../tree/value.h"
 
 /* ---- values */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../backends/object/place_parts.h"
+#include "../../backends/place/place_parts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

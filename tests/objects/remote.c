@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "../../backends/object/place_parts.h"
+#include "../../backends/place/place_parts.h"
 #include "../unit/check.h"
 
 #define MIB (1 << 20)

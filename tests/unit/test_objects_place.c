@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../../backends/object/place.h"
+#include "../../backends/place/place.h"
 #include "check.h"
 
 #define CHECK_OK(x) do { e.msg[0] = 0; int rc_ = (x); if (rc_ < 0) printf("# %s\n", e.msg); CHECK_INT(rc_, 0); } while (0)

@@ -1,6 +1,6 @@
 /* Places of packs: the local directory, S3 and Swift against a server that misbehaves on request (tests/objectd.py), the cache, what signs and what
  * parses.  Against real servers: tests/objects/swift.sh. */
-#include "../../backends/object/place.h"
+#include "../../backends/place/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../../backends/base/dir.h"
-#include "../../backends/object/place_parts.h"
+#include "../../backends/place/place_parts.h"
 #include "check.h"
 
 #define KIB 1024
