@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RECENT_MAX 393216	/* in memory, before they are merged */
-#define RECENT_IDLE 65536	/* ... while nothing else happens */
+#define RECENT_MAX 196608	/* in memory (4 MiB), before they are merged */
+#define RECENT_IDLE 49152	/* ... while nothing else happens */
 #define FIRST_SLOTS 4096
 #define FILTER_FROM 65536	/* rows for which a filter is worth it */
 #define ROW_BYTES 64		/* of index.db, at the least, for a chunk: so many rows there are at most */
