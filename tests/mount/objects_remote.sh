@@ -38,7 +38,7 @@ metric() { sed -n "s/^cirrusfs_object_$1 //p" "$CLOUD/metrics"; }
 moved() { until_true "${1:-60}" eval '[ "$(metric place_waiting_packs)" = 0 ]'; }
 gets() { grep -c '^GET .*\.pack' "$WORK/log"; }
 cold() { cloud_down; rm -rf "$STORE/objects/cache"; up; }
-content() { for i in $(seq "$1"); do head -c $((i * 150000 % 1100000 + 30000)) /dev/urandom > "$2-$i"; done; }
+content() { local k; for k in $(seq "$1"); do head -c $((k * 150000 % 1100000 + 30000)) /dev/urandom > "$2-$k"; done; }
 sums() { (cd "$O" && sha256sum -- * 2>&1); }
 audit() { python3 "$TOP/tests/mount/audit_objects.py" "$STORE" "$WORK/bucket/packs%2F${1:-cloud1}%2F"; }
 whole() { diff <(sums) "$WORK/sums"; }
