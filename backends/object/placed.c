@@ -31,6 +31,7 @@ struct placed {
 	size_t n, cap;
 	int64_t claims[2];
 	int64_t trouble_until;
+	char trouble_name[PLACED_NAME];	/* what could not be read; "": several, so it is the server */
 	struct err trouble;
 	_Atomic bool unsure;
 	pthread_mutex_t window_lock;
@@ -217,19 +218,24 @@ void placed_unsure(struct placed *pl, bool unsure)
 
 /* ---- what the place says */
 
-static void trouble(struct placed *pl, const struct err *e)
+/* One pack that a server fails to give is no reason to ask for no other; two in a row, with none in between that it gave, are. */
+static void trouble(struct placed *pl, const char *name, const struct err *e)
 {
 	pthread_mutex_lock(&pl->lock);
+	bool again = pl->trouble_until && mono_ms() < pl->trouble_until && strcmp(pl->trouble_name, name) != 0;
 	pl->trouble_until = e ? mono_ms() + TROUBLE_MS : 0;
-	if (e)
+	if (e) {
+		snprintf(pl->trouble_name, sizeof pl->trouble_name, "%s", again ? "" : name);
 		pl->trouble = *e;
+	}
 	pthread_mutex_unlock(&pl->lock);
 }
 
-static int troubled(struct placed *pl, struct err *e)
+/* name NULL: anything. */
+static int troubled(struct placed *pl, const char *name, struct err *e)
 {
 	pthread_mutex_lock(&pl->lock);
-	bool now = pl->trouble_until && mono_ms() < pl->trouble_until;
+	bool now = pl->trouble_until && mono_ms() < pl->trouble_until && (!name || !*pl->trouble_name || strcmp(pl->trouble_name, name) == 0);
 	if (now)
 		*e = pl->trouble;
 	pthread_mutex_unlock(&pl->lock);
@@ -240,7 +246,7 @@ bool placed_away(struct placed *pl)
 {
 	struct err e;
 
-	return troubled(pl, &e) < 0;
+	return troubled(pl, NULL, &e) < 0;
 }
 
 /* A bucket without our marker is another one, and says nothing of our packs. */
@@ -265,9 +271,9 @@ static int verdict(struct placed *pl, const char *name, int rc, struct err *e)
 	if (rc == -ENOENT)
 		rc = not_there(pl, name, e);
 	if (rc == 0 || rc == -EBADMSG)
-		trouble(pl, NULL);
+		trouble(pl, name, NULL);
 	else
-		trouble(pl, e);
+		trouble(pl, name, e);
 	return rc;
 }
 
@@ -306,7 +312,7 @@ int placed_read(struct placed *pl, const char *name, void *buf, size_t len, int6
 {
 	if (!pl->place)
 		return not_there(pl, name, e);
-	if (troubled(pl, e) < 0)
+	if (troubled(pl, name, e) < 0)
 		return -e->code;
 	if (!len)
 		return 0;
@@ -319,7 +325,7 @@ int placed_size(struct placed *pl, const char *name, int64_t *ret, struct err *e
 
 	if (!pl->place)
 		return not_there(pl, name, e);
-	if (troubled(pl, e) < 0)
+	if (troubled(pl, name, e) < 0)
 		return -e->code;
 	int rc = verdict(pl, name, place_size(pl->place, name, &size, e), e);
 	*ret = (int64_t)size;
@@ -354,10 +360,7 @@ int placed_missing(struct placed *pl, int64_t pack, struct err *e)
 
 int placed_put(struct placed *pl, const char *name, int fd, int64_t size, struct err *e)
 {
-	int rc = place_put(pl->place, name, fd, (uint64_t)size, e);
-
-	trouble(pl, rc < 0 ? e : NULL);
-	return rc;
+	return place_put(pl->place, name, fd, (uint64_t)size, e);
 }
 
 int placed_delete(struct placed *pl, const char *name, struct err *e)
