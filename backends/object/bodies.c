@@ -307,6 +307,7 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 	c->mtime = b->mtime;
 	memcpy(c->etag, etag, sizeof etag);
 	b->root = c->saved.root;
+	b->root_size = c->size;
 	b->cuts++;
 	b->dirty = b->owed = false;
 	b->closed_by = NULL;

@@ -26,7 +26,8 @@ struct body {
 	pthread_mutex_t lock;	/* what is below */
 	pthread_cond_t changed;
 	bool known, loaded;	/* its row was read; its manifest was */
-	int64_t space, root;	/* root: of the last cut */
+	int64_t space, root;	/* root: of the last cut ... */
+	uint64_t root_size;	/* ... and how many bytes that had: size may have grown before it is loaded */
 	bool compress, versioned;
 	struct manifest m;
 	struct runs runs;

@@ -29,7 +29,7 @@ static int know_version(struct body *b, struct err *e)
 		rc = pin(b->os, &b->pins, b->root, e);
 	index_end(b->os, false);
 	if (rc == 0) {
-		b->size = size;
+		b->size = b->root_size = size;
 		b->mtime = mtime;
 	}
 	return rc;
@@ -54,7 +54,7 @@ int body_know(struct body *b, struct err *e)
 		return err_set(e, n.type == ENTRY_DIR ? EISDIR : EINVAL, "it is no file");
 	b->space = n.space;
 	b->root = n.root;
-	b->size = n.size;
+	b->size = b->root_size = n.size;
 	b->used = n.used;
 	b->mtime = n.mtime;
 	bool told = space_get(b->os, n.space, &s, &(struct err){ 0 }) == 0;
@@ -72,7 +72,7 @@ int body_load(struct body *b, struct err *e)
 		return 0;
 	if (!index_enter(b->os, e))
 		return -e->code;
-	int rc = manifest_load(b->os, b->root, b->size, &b->m, e);
+	int rc = manifest_load(b->os, b->root, b->root_size, &b->m, e);
 	index_end(b->os, false);
 	b->loaded = rc == 0;
 	return rc;

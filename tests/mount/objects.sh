@@ -26,6 +26,16 @@ done
 works "bytes written in the middle, and a shorter end" cmp "$WORK/model" big
 truncate -s 3000000 big "$WORK/model"
 works "what a longer end adds is zeros" cmp "$WORK/model" big
+# one that is stored and small, and grows: what comes between is zeros
+put hi grown; put hi far; put hi cut
+until_true 10 sh -c '[ "$(stat -c %b grown)" -gt 0 ]'; sleep 0.3
+truncate -s 100000 grown; printf x | dd of=far bs=1 seek=50000 conv=notrunc status=none; truncate -s 1 cut; truncate -s 5000 cut
+is "a small one made longer ends in zeros" "$(head -c 3 grown) $(tail -c +4 grown | tr -d '\0' | wc -c) $(stat -c %s grown)" "hi 0 100000"
+is "... and so where it is written beyond its end" "$(head -c 3 far) $(tail -c +4 far | tr -d '\0') $(stat -c %s far)" "hi x 50001"
+is "... and where it was cut first" "$(tr -d '\0' < cut) $(stat -c %s cut)" "h 5000"
+sync grown far cut
+is "... and once they are stored" "$(cat grown far cut | tr -d '\0')" $'hi\nhi\nxh'
+rm grown far cut
 put one x; put two y; mv y x
 is "renaming over a file replaces it" "$(cat x) $(ls)" $'two a\nbig\nx'
 is "dot files, README and ctl are ordinary names here" "$(touch .hidden README ctl; ls -A | tr '\n' ' ')" ".hidden README a big ctl x "
