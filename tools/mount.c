@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -315,6 +316,8 @@ int cmd_mount(int argc, char **argv)
 		return remount(&r, &e) < 0 ? die(&e) : 0;
 	if (prepare_mountpoint(&r, mountpoint, &e) < 0)
 		return die(&e);
+	/* an arena of malloc for each thread that ever waited for another's is never given back: twice of what is used */
+	mallopt(M_ARENA_MAX, 2);
 	int rc = r.foreground ? serve(&r, mountpoint, -1, &e) : detach(&r, mountpoint, &e);
 	return rc < 0 ? die(&e) : 0;
 }

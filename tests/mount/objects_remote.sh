@@ -13,6 +13,7 @@ printf 'secret\n' > "$WORK/secret"
 chmod 600 "$WORK/secret"
 PORT=0
 serve() {
+	rm -f "$WORK/port"	# else the last one is read before it is emptied
 	python3 "$TOP/tests/objectd.py" "$WORK/modes" "$WORK/log" "$WORK/bucket" "$PORT" > "$WORK/port" &
 	SERVER=$!
 	until_true 20 test -s "$WORK/port" || exit 99
