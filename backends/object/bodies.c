@@ -69,6 +69,7 @@ static void body_free(struct body *b)
 		atomic_fetch_sub(&b->os->bodies->bytes, b->runs.bytes);
 	runs_free(&b->runs);
 	manifest_free(&b->m);
+	before_free(b->before);
 	if ((b->pins || b->told) && index_enter(b->os, &e)) {
 		pins_drop(b->os, &b->pins);
 		if (b->told)
@@ -308,6 +309,8 @@ static int cut_locked(struct body *b, bool soon, struct err *e)
 	memcpy(c->etag, etag, sizeof etag);
 	b->root = c->saved.root;
 	b->root_size = c->size;
+	c->before = b->before;
+	b->before = NULL;
 	b->cuts++;
 	b->dirty = b->owed = false;
 	b->closed_by = NULL;

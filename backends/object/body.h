@@ -17,6 +17,7 @@ struct body {
 	/* Where versions are kept: a writer's close(2), that handle; once it is released, this body.  Whoever else changes it cuts it first: the
 	 * release may come after the next writer. */
 	_Atomic(const void *) closed_by;
+	struct before *before;	/* of what was there when it became dirty, where versions are kept; its cut's then */
 	struct body *due_next, *renamed_next;
 	_Atomic uint64_t size, used;
 	_Atomic int64_t mtime;

@@ -127,7 +127,7 @@ static int apply(struct objects *os, struct cut *cuts, uint64_t mark, struct err
 		i += (size_t)n;
 	}
 	for (const struct cut *c = cuts; c && rc == 0; c = c->next)
-		rc = c->spill ? 0 : name_cut(os, c->id, c->size, c->used, body_mtime(os, c), c->saved.root, *c->etag ? c->etag : NULL, e);
+		rc = c->spill ? 0 : name_cut(os, c->id, c->size, c->used, body_mtime(os, c), c->saved.root, *c->etag ? c->etag : NULL, c->before, e);
 	free(refs.v);
 	return rc;
 }
@@ -150,6 +150,7 @@ static int record(struct objects *os, struct cut *cuts, uint64_t mark, struct er
 static void cut_free(struct objects *os, struct cut *c)
 {
 	saved_free(&c->saved);
+	before_free(c->before);
 	free(c);
 }
 

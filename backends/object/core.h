@@ -185,6 +185,7 @@ struct cut {			/* a version that is to be recorded */
 	int64_t mtime;
 	struct saved saved;
 	struct pins *pins;	/* until it is recorded */
+	struct before *before;	/* NULL: its row says it */
 	char etag[33];
 	bool spill;		/* no version: leaves of one that is being written, which nothing refers to yet */
 };

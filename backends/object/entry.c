@@ -176,7 +176,7 @@ static int keep(struct objects *os, struct db *db, const struct entry *n, bool m
 	int rc = path_of(db, n->id, path, sizeof path, e);
 
 	if (rc == 0 && !n->uncut)
-		rc = version_keep(os, db, n, path, share, now, e);
+		rc = version_keep(os, db, n, path, NULL, share, now, e);
 	if (rc == 0 && marker)
 		rc = version_marker(os, db, n->space, path, now, e);
 	return rc;

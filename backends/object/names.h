@@ -88,8 +88,9 @@ void space_count(struct objects *os, int64_t space, int64_t bytes, int64_t count
 void space_count_versions(struct objects *os, int64_t space, int64_t bytes, int64_t count);
 
 /* ---- versions */
-/* The content of n, a row as it stands, becomes a version of its path.  share: the row keeps its reference. */
-int version_keep(struct objects *os, struct db *db, const struct entry *n, const char *path, bool share, int64_t now, struct err *e);
+/* The content of n, a row as it stands, becomes a version of its path.  share: the row keeps its reference; before: what it was, NULL: what its row says. */
+int version_keep(struct objects *os, struct db *db, const struct entry *n, const char *path, const struct before *before, bool share, int64_t now,
+		 struct err *e);
 int version_marker(struct objects *os, struct db *db, int64_t space, const char *path, int64_t now, struct err *e);
 /* Within a mark. */
 int version_delete(struct objects *os, struct db *db, int64_t id, struct err *e);

@@ -89,8 +89,20 @@ int body_want(struct body *b, uint64_t off, uint64_t len, struct err *e)
 	return rc;
 }
 
+/* Whoever sets its time, owner and attributes after the first write means the new content. */
+static void remember(struct body *b)
+{
+	struct err e;
+
+	if (b->dirty || !b->versioned || b->before || b->id < 0 || !index_enter(b->os, &e))
+		return;
+	b->before = before_get(b->os, b->id, b->mtime);
+	index_end(b->os, false);
+}
+
 void body_dirty(struct body *b)
 {
+	remember(b);
 	b->dirty = true;
 	b->used = b->m.used + b->runs.bytes;
 	b->writes++;
@@ -113,6 +125,19 @@ static int grow(struct body *b, uint64_t size, struct err *e)
 	}
 	index_end(b->os, false);
 	return rc;
+}
+
+/* What it lost counts no more at once: who writes a file anew needs no room for both.  told is below 0 until that is recorded. */
+static void shrink(struct body *b, uint64_t size)
+{
+	int64_t less = (int64_t)b->size - (int64_t)size;
+	struct err e;
+
+	if (less <= 0 || b->removed || b->id < 0 || !index_enter(b->os, &e))
+		return;
+	space_pending(b->os, b->space, -less);
+	b->told -= less;
+	index_end(b->os, false);
 }
 
 /* ---- open and close */
@@ -390,6 +415,7 @@ static int truncate_locked(struct body *b, int64_t size, struct err *e)
 	}
 	if (rc < 0)
 		return rc;
+	shrink(b, (uint64_t)size);
 	b->size = (uint64_t)size;
 	body_dirty(b);
 	return 0;

@@ -55,9 +55,17 @@ bool bodies_settled(struct objects *os);
 int content_drop(struct objects *os, int64_t root, struct err *e);
 int content_share(struct objects *os, int64_t root, struct err *e);
 
+/* What an object was when its content began to change: what its old version is to say.  before_get: the index is begun; NULL: it has no row. */
+struct before {
+	int64_t mtime;
+	char *attrs;		/* as JSON, with mode and owner */
+};
+struct before *before_get(struct objects *os, int64_t id, int64_t mtime);
+void before_free(struct before *b);
 /* The last cut of an object is recorded: size, mtime, root, uncut 0, etag (NULL: unknown); the old content becomes a version where the space keeps them, else it
  * is dropped.  An entry that is gone: the new content is dropped. */
-int name_cut(struct objects *os, int64_t id, uint64_t size, uint64_t used, int64_t mtime, int64_t root, const char *etag, struct err *e);
+int name_cut(struct objects *os, int64_t id, uint64_t size, uint64_t used, int64_t mtime, int64_t root, const char *etag,
+	     const struct before *before, struct err *e);
 /* fn for every content that entries, and versions too, of a space (0: of all) refer to, the same one as often as it is, root 0 for one of zeros alone; until it returns non-zero. */
 typedef int names_root_fn(void *arg, int64_t root, uint64_t size);
 int names_roots(struct objects *os, int64_t space, int64_t tenant, names_root_fn *fn, void *arg, struct err *e);

@@ -12,11 +12,34 @@
 #define INSERT_VERSION "INSERT INTO version(id,space,name,time,size,mtime,root,marker,etag,attrs)SELECT $1,$2,$3,max($4,COALESCE((SELECT max(time)+1 " \
 	"FROM version WHERE space=$2 AND name=$3),0)),"
 
-int version_keep(struct objects *os, struct db *db, const struct entry *n, const char *path, bool share, int64_t now, struct err *e)
+struct before *before_get(struct objects *os, int64_t id, int64_t mtime)
 {
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db, INSERT_VERSION "size,mtime,root,0,etag,$5 FROM entry WHERE id=$6");
-	AUTO(free) char *attrs = NULL;
-	int rc = attrs_to_json(db, n, &attrs, e);
+	struct before *b = calloc(1, sizeof *b);
+	struct entry n;
+	struct err e;
+
+	if (b && (entry_get(index_db(os), id, &n, &e) < 0 || attrs_to_json(index_db(os), &n, &b->attrs, &e) < 0)) {
+		free(b);
+		return NULL;
+	}
+	if (b)
+		b->mtime = mtime;
+	return b;
+}
+
+void before_free(struct before *b)
+{
+	if (b)
+		free(b->attrs);
+	free(b);
+}
+
+int version_keep(struct objects *os, struct db *db, const struct entry *n, const char *path, const struct before *before, bool share, int64_t now,
+		 struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, INSERT_VERSION "size,coalesce($7,mtime),root,0,etag,$5 FROM entry WHERE id=$6");
+	AUTO(free) char *attrs = before ? strdup(before->attrs) : NULL;
+	int rc = before ? attrs ? 0 : err_set(e, ENOMEM, "keep a version: out of memory") : attrs_to_json(db, n, &attrs, e);
 
 	if (rc < 0)
 		return rc;
@@ -26,6 +49,8 @@ int version_keep(struct objects *os, struct db *db, const struct entry *n, const
 	stmt_int(&s, 4, now);
 	stmt_text(&s, 5, attrs);
 	stmt_int(&s, 6, n->id);
+	if (before)
+		stmt_int(&s, 7, before->mtime);
 	if ((rc = names_step(os, &s, e)) < 0)
 		return rc;
 	space_count_versions(os, n->space, (int64_t)n->size, 1);
@@ -65,7 +90,8 @@ static int cut_row(struct objects *os, struct db *db, const struct entry *n, uin
 	return rc;
 }
 
-int name_cut(struct objects *os, int64_t id, uint64_t size, uint64_t used, int64_t mtime, int64_t root, const char *etag, struct err *e)
+int name_cut(struct objects *os, int64_t id, uint64_t size, uint64_t used, int64_t mtime, int64_t root, const char *etag,
+	     const struct before *before, struct err *e)
 {
 	struct db *db = index_db(os);
 	struct entry n;
@@ -80,7 +106,7 @@ int name_cut(struct objects *os, int64_t id, uint64_t size, uint64_t used, int64
 		char path[PATH_BYTES + 257];
 
 		if ((rc = path_of(db, id, path, sizeof path, e)) == 0)
-			rc = version_keep(os, db, &n, path, false, now_ns(), e);
+			rc = version_keep(os, db, &n, path, before, false, now_ns(), e);
 		kept = true;
 	}
 	if (rc == 0)

@@ -171,9 +171,8 @@ static void dir_node(struct db *db, struct vnode *n, int64_t id, int64_t space, 
 static void version_node(struct stmt *s, struct vnode *n)
 {
 	*n = (struct vnode){ .id = stmt_col_int(s, 0), .time = stmt_col_int(s, 1), .size = (uint64_t)stmt_col_int(s, 2),
-			     .mtime = stmt_col_int(s, 3), .marker = stmt_col_int(s, 4), .mode = 0400 };
+			     .mtime = stmt_col_int(s, 3), .marker = stmt_col_int(s, 4), .mode = 0444 };
 	attrs_owner(stmt_col_text(s, 5), &n->mode, &n->uid, &n->gid);
-	n->mode &= 0444;	/* it never changes */
 	time_name(n->name, sizeof n->name, n->time, n->marker);
 }
 
@@ -481,6 +480,8 @@ static int move(struct objects *os, struct db *db, int64_t dir, const char *name
 		return rc;
 	if (n.dir)
 		return err_set(e, EPERM, "'%s' is a directory of old versions: each is moved, or copied, by itself", name);
+	if (n.marker)	/* EINVAL: mv would speak of directories */
+		return err_set(e, EPERM, "'%s' says that it was removed then: there is no content to bring back", name);
 	if ((rc = index_mark(os, e)) < 0)
 		return rc;
 	if ((rc = version_restore_at(os, db, n.id, newdir, newname, noreplace, e)) == 0)

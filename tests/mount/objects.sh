@@ -9,6 +9,12 @@ cd "$O" || exit 99
 head -c 3000000 /dev/urandom > "$WORK/big"
 
 # ---- files
+put 1000 "$C/quota-bytes"
+head -c 700 /dev/urandom > full; sync full
+works "a file that fills its quota is written anew" sh -c 'head -c 700 /dev/urandom > full && head -c 900 /dev/urandom > full'
+is "... and counts once" "$(sync full; cat "$C/bytes")" 900
+fails "... and no more than it may" sh -c 'head -c 1001 /dev/urandom > full'
+rm full; put -1 "$C/quota-bytes"
 is "a new container is empty" "$(ls -A)" ""
 put hello a
 is "a file is read back" "$(cat a)" "hello"

@@ -59,6 +59,14 @@ P
 is "attributes are kept and come back" "$(cat "$WORK/out")" "['user.etag', 'user.meta.bin', 'user.meta.by'] b'\\xff\\x00' c4ca4238a0b923820dcc509a6f75849b
 ['user.etag', 'user.meta.bin', 'user.meta.by'] 1"
 
+put one "$O/own"; chown 77 "$O/own"; chmod 640 "$O/own"; touch -d '2001-02-03 UTC' "$O/own"
+python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.meta.k", b"old")' "$O/own"
+put two "$O/own"; chown 5 "$O/own"; chmod 600 "$O/own"; touch -d '2020-02-02 UTC' "$O/own"
+python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.meta.k", b"new")' "$O/own"
+is "what is set after a write is the new one's, not the old one's" "$(TZ=UTC stat -c '%u %a %y' "$V"/own/*; python3 -c 'import os, sys; print(os.getxattr(sys.argv[1], "user.meta.k"))' "$V"/own/*)" \
+	"77 640 2001-02-03 00:00:00.000000000 +0000
+b'old'"
+
 # ---- brought back
 put good "$O/doc"; put bad "$O/doc"
 cp "$V"/doc/* "$O/doc"
@@ -73,7 +81,7 @@ fails "RENAME_NOREPLACE finds what is there" python3 -c '
 import ctypes, sys
 l = ctypes.CDLL(None, use_errno=True)
 if l.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 1): sys.exit(1)' "$(ls "$V"/doc/*Z | head -n 1)" "$O/again"
-refused "a marker has nothing to bring back" "EINVAL *was removed then*" mv "$(ls "$V"/doc/*.removed)" "$O/back"
+refused "a marker has nothing to bring back" "EPERM *was removed then*" mv "$(ls "$V"/doc/*.removed)" "$O/back"
 works "to another container it is copied" mv "$(ls "$V"/fast/* | head -n 1)" "$CLOUD/tenants/acme/containers/other/objects/one"
 is "... whole" "$(cat "$CLOUD/tenants/acme/containers/other/objects/one") $(count fast)" "v1 98"
 head -c 5000000 /dev/urandom > "$WORK/big"

@@ -267,7 +267,7 @@ static int64_t new_root(struct objects *os)
 static void cut(struct objects *os, int64_t id, uint64_t size, int64_t root)
 {
 	index_begin(os, &e);
-	if (name_cut(os, id, size, size, 1000000000, root, NULL, &e) < 0)
+	if (name_cut(os, id, size, size, 1000000000, root, NULL, NULL, &e) < 0)
 		CHECK_FAIL("cut %" PRId64 ": %s", id, e.msg);
 	index_end(os, true);
 }
@@ -782,7 +782,7 @@ static void an_etag_is_of_the_content_it_was_computed_of(void)
 	CHECK_INT(attr_list(os, f, buf, sizeof buf, &e), 0);	/* what is computed is not copied */
 	index_begin(os, &e);
 	os->refs[two]++;
-	CHECK_INT(name_cut(os, f, 3, 3, 5, two, "0cc175b9c0f1b6a831c399e269772661", &e), 0);
+	CHECK_INT(name_cut(os, f, 3, 3, 5, two, "0cc175b9c0f1b6a831c399e269772661", NULL, &e), 0);
 	CHECK_INT(name_etag(os, f, etag, &e), 1);
 	CHECK_STR(etag, "0cc175b9c0f1b6a831c399e269772661");
 	index_end(os, true);
@@ -1360,7 +1360,7 @@ static void a_hundred_thousand_in_one_directory(void)
 	t = now_us();
 	for (int i = 0; i < MANY; i++) {
 		index_begin(os, &e);
-		name_cut(os, ids[i], 4096, 4096, 5, i + 1, NULL, &e);
+		name_cut(os, ids[i], 4096, 4096, 5, i + 1, NULL, NULL, &e);
 		os->refs[i + 1] = 1;
 		index_end(os, true);
 	}
