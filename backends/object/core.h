@@ -102,6 +102,7 @@ void packs_seal(struct packs *p);
 /* Into packs/lost+found, where it is kept; how many are there. */
 int packs_lose(struct packs *p, int64_t pack, struct err *e);
 int64_t packs_lost(struct packs *p);
+bool packs_found(struct packs *p, int64_t pack);	/* it was there, and is back */
 int packs_lost_away(struct packs *p, struct err *e);
 /* fn for every pack file here. */
 int packs_each(struct packs *p, int (*fn)(void *arg, int64_t pack, int64_t size), void *arg, struct err *e);
@@ -251,6 +252,7 @@ struct objects {
 	pthread_cond_t gate_open;
 	bool tx, changed, marked;
 	_Atomic uint64_t changes;	/* operations that changed the index */
+	bool only_look;		/* fsck: no pack is removed at start */
 	bool new_index;		/* it was made just now */
 	bool old_index;		/* packs it names are not there: a copy of an earlier time, perhaps, and others have what is in them now */
 	bool gate;		/* a commit must end before names change again */

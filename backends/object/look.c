@@ -570,10 +570,60 @@ static int look_at(void *arg, const char *path, const struct entry *n, const cha
 	if (l->found) {
 		char thing[1200];
 
-		snprintf(thing, sizeof thing, "container %" PRId64 ": %s", l->space, path);
+		snprintf(thing, sizeof thing, "space %" PRId64 ": objects/%s", l->space, path);
 		fault(l->k, thing, NULL, "bytes of it are lost");
 	}
 	return 0;
+}
+
+struct old {
+	int64_t space, root, time;
+	char *path;
+};
+
+static int old_ones(struct look *k, struct old **ret, size_t *n, struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(k->os->db, "SELECT space, root, time, name FROM version WHERE root <> 0 ORDER BY space, name, time");
+	int rc;
+
+	while ((rc = stmt_step(&s, e)) > 0) {
+		struct old *v = reallocarray(*ret, *n + 1, sizeof *v);
+
+		if (!v || !(v[*n].path = strdup(stmt_col_text(&s, 3))))
+			return *ret = v ? v : *ret, err_set(e, ENOMEM, "%m");
+		v[*n].space = stmt_col_int(&s, 0);
+		v[*n].root = stmt_col_int(&s, 1);
+		v[(*n)++].time = stmt_col_int(&s, 2);
+		*ret = v;
+	}
+	return rc;
+}
+
+static int look_at_old(struct look *k, struct err *e)
+{
+	struct old *v = NULL;
+	size_t n = 0;
+
+	if (!index_enter(k->os, e))
+		return -e->code;
+	int rc = old_ones(k, &v, &n, e);
+	index_end(k->os, false);
+	for (size_t i = 0; i < n; i++) {
+		struct lost l = { .k = k };
+		char thing[1300], time[80];
+
+		if (rc == 0 && index_enter(k->os, e)) {
+			meets(&l, v[i].root);
+			index_end(k->os, false);
+		}
+		version_time_name(time, sizeof time, v[i].time, false);
+		snprintf(thing, sizeof thing, "space %" PRId64 ": versions/%s/%s", v[i].space, v[i].path, time);
+		if (l.found)
+			fault(k, thing, NULL, "bytes of it are lost");
+		free(v[i].path);
+	}
+	free(v);
+	return rc;
 }
 
 static int look_in_space(void *arg, const struct space *s)
@@ -633,8 +683,10 @@ int64_t objects_check(struct objects *os, bool data, bool repair, objects_fault_
 		int64_t before = k.faults;
 
 		rc = space_list(os, 0, look_in_space, &l, e);
+		if (rc == 0)
+			rc = look_at_old(&k, e);
 		if (rc == 0 && k.faults == before)
-			fault(&k, "objects", NULL, "%zu chunks cannot be read, and only old versions or what is being removed has them", k.bad.n);
+			fault(&k, "objects", NULL, "%zu chunks cannot be read, and only what is being removed has them", k.bad.n);
 	}
 	if (rc == 0 && repair)
 		rc = index_sync(os, e);

@@ -35,6 +35,8 @@ AUTO_FN(struct objects *, objects_close);
 int objects_sync(struct objects *os, struct err *e);
 /* Why the disk failed to keep what was written (an errno): nothing is taken any more, and mounting again finds what is there.  0: it did not. */
 int objects_failed(struct objects *os);
+/* Packs that are missing, and those that an index which was lost left. */
+void objects_lost(struct objects *os, int64_t *missing, int64_t *nobodys);
 /* fn is told, without a lock held, what was changed by nobody's call: an object that expired (name in dir), one whose bytes ... */
 typedef void objects_gone_fn(void *arg, int64_t space, int64_t dir, const char *name, int64_t id);
 void objects_on_gone(struct objects *os, objects_gone_fn *fn, void *arg);

@@ -604,6 +604,15 @@ int packs_lose(struct packs *p, int64_t pack, struct err *e)
 	return renameat(p->dir, name, p->dir, to) < 0 ? err_set(e, errno, "move pack '%s': %m", name) : 0;
 }
 
+bool packs_found(struct packs *p, int64_t pack)
+{
+	char name[40], from[60];
+
+	pack_name(pack, name);
+	snprintf(from, sizeof from, "lost+found/%s", name);
+	return renameat(p->dir, from, p->dir, name) == 0 && fsync(p->dir) == 0;
+}
+
 int packs_lost_away(struct packs *p, struct err *e)
 {
 	AUTO(free) char *from = NULL, *to = NULL;

@@ -55,6 +55,8 @@ bool bodies_settled(struct objects *os);
 int content_drop(struct objects *os, int64_t root, struct err *e);
 int content_share(struct objects *os, int64_t root, struct err *e);
 
+/* What a version is called: "2026-11-22T10:06:00.123456789Z". */
+void version_time_name(char *ret, size_t size, int64_t ns, bool marker);
 /* What an object was when its content began to change: what its old version is to say.  before_get: the index is begun; NULL: it has no row. */
 struct before {
 	int64_t mtime;

@@ -77,7 +77,12 @@ static int packs_missing(struct objects *os, struct err *e)
 	while (rc == 0 && (rc = stmt_step(&s, e)) > 0) {
 		int64_t pack = stmt_col_int(&s, 0);
 
-		rc = refs_has(&there, pack) || placed_find(os->placed, pack, NULL) != PLACED_NOT ? 0 : refs_add(&os->missing, pack, e);
+		if (refs_has(&there, pack) || placed_find(os->placed, pack, NULL) != PLACED_NOT)
+			rc = 0;
+		else if (packs_found(os->packs, pack))	/* the index was lost, and a copy of it was put back */
+			rc = 0, log_info("objects: pack %ld is back from packs/lost+found", (long)pack);
+		else
+			rc = refs_add(&os->missing, pack, e);
 	}
 	stmt_done(&s);
 	free(there.v);
@@ -99,7 +104,7 @@ static int stray(void *arg, int64_t pack, int64_t size)
 	stmt_done(&s);
 	if (rc == 0 && db_changes(a->os->db) == 0) {
 		/* an index that is new while there are packs took the place of one that was lost */
-		rc = a->os->new_index ? packs_lose(a->os->packs, pack, a->e) : a->os->old_index ? 0 : packs_remove(a->os->packs, pack, a->e);
+		rc = a->os->new_index ? packs_lose(a->os->packs, pack, a->e) : a->os->old_index || a->os->only_look ? 0 : packs_remove(a->os->packs, pack, a->e);
 		if (rc == 0 && a->os->old_index)
 			log_error("objects: packs are missing, and pack %ld is kept although the index does not know it: cirrusfs fsck --data --repair looks into it", (long)pack);
 		if (rc == 0 && a->os->new_index)
@@ -172,6 +177,7 @@ int objects_open(const char *dir, const struct objects_conf *conf, struct object
 	pthread_cond_init(&os->gate_open, NULL);
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return err_set(e, errno, "make '%s': %m", dir);
+	os->only_look = conf && conf->check;
 	if (db_open_alone(path, index_migrations, n_index_migrations, &os->db, e) < 0 || checkpoints(os, e) < 0 || packs_open(dir, &os->packs, e) < 0 ||
 	    open_place(os, conf, e) < 0 || chunks_open(os, e) < 0 || commits_start(os, e) < 0 || bodies_open(os, e) < 0)
 		return -e->code;
@@ -233,6 +239,12 @@ void objects_close(struct objects *os)
 int objects_failed(struct objects *os)
 {
 	return os->sync_errno;
+}
+
+void objects_lost(struct objects *os, int64_t *missing, int64_t *nobodys)
+{
+	*missing = (int64_t)os->missing.n;
+	*nobodys = packs_lost(os->packs);
 }
 
 int objects_sync(struct objects *os, struct err *e)

@@ -19,7 +19,7 @@ struct vdir {
 
 /* ---- times as names: 2026-11-22T10:06:00.123456789Z */
 
-static void time_name(char *ret, size_t size, int64_t ns, bool marker)
+void version_time_name(char *ret, size_t size, int64_t ns, bool marker)
 {
 	time_t s = ns / 1000000000;
 	struct tm tm;
@@ -41,7 +41,7 @@ static bool time_of_name(const char *name, int64_t *ns, bool *marker)
 		return false;
 	*marker = strstr(p, REMOVED);
 	*ns = (int64_t)timegm(&tm) * 1000000000 + frac;
-	time_name(again, sizeof again, *ns, *marker);
+	version_time_name(again, sizeof again, *ns, *marker);
 	return strcmp(again, name) == 0;
 }
 
@@ -173,7 +173,7 @@ static void version_node(struct stmt *s, struct vnode *n)
 	*n = (struct vnode){ .id = stmt_col_int(s, 0), .time = stmt_col_int(s, 1), .size = (uint64_t)stmt_col_int(s, 2),
 			     .mtime = stmt_col_int(s, 3), .marker = stmt_col_int(s, 4), .mode = 0444 };
 	attrs_owner(stmt_col_text(s, 5), &n->mode, &n->uid, &n->gid);
-	time_name(n->name, sizeof n->name, n->time, n->marker);
+	version_time_name(n->name, sizeof n->name, n->time, n->marker);
 }
 
 static int version_at(struct db *db, const struct vdir *d, int64_t time, struct vnode *ret, struct err *e)
@@ -291,7 +291,7 @@ int vtree_path(struct objects *os, int64_t id, int64_t *space, char *ret, size_t
 	int rc = stmt_step(&s, e);
 	if (rc > 0) {
 		*space = stmt_col_int(&s, 0);
-		time_name(time, sizeof time, stmt_col_int(&s, 2), stmt_col_int(&s, 3));
+		version_time_name(time, sizeof time, stmt_col_int(&s, 2), stmt_col_int(&s, 3));
 		snprintf(ret, size, "%s/%s", stmt_col_text(&s, 1), time);
 	} else if (rc == 0 && (rc = vdir_get(db, id, &d, e)) == 0) {
 		*space = d.space;

@@ -4,8 +4,10 @@
 #include "object.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int done(struct check *k, int64_t id, const char *name, struct err *e)
@@ -13,16 +15,31 @@ static int done(struct check *k, int64_t id, const char *name, struct err *e)
 	return 0;
 }
 
+static void container_path(struct check *k, int64_t row, char *ret, size_t size)
+{
+	AUTO(call_end) struct call c = { 0 };
+	struct err e = { 0 };
+	struct obj o;
+
+	if (call_begin(&k->cl->fs, &c, &e) < 0 || obj_by_id(&c, row, &o, &e) < 0 || obj_name_path(&c, &o, ret, size, &e) < 0)
+		snprintf(ret, size, "container %ld", (long)row);
+}
+
 static void on_fault(void *arg, const char *thing, const char *wrong, const char *did)
 {
 	const struct mend m = { did, done };
-	char at[32];
-	long image;
-	int n = snprintf(at, sizeof at, "container %d: ", IMAGES_SPACE);
+	char path[2700];
+	long space, image;
+	int n = 0;
 
-	if (strncmp(thing, at, (size_t)n) == 0 && sscanf(thing + n, "%ld", &image) == 1) {
-		image_damaged(arg, image, wrong);
-		return;
+	if (sscanf(thing, "space %ld: %n", &space, &n) == 1 && n) {
+		if (space == IMAGES_SPACE && sscanf(thing + n, "objects/%ld", &image) == 1) {
+			image_damaged(arg, image, wrong);
+			return;
+		}
+		container_path(arg, space, path, sizeof path - 1100);
+		snprintf(path + strlen(path), 1100, "/%s", thing + n);
+		thing = path;
 	}
 	check_fault(arg, 0, thing, did ? &m : NULL, 0, thing, "%s", wrong);
 }
@@ -71,6 +88,20 @@ static int check_spaces(struct check *k, struct objects *os, struct err *e)
 	return rc < 0 ? rc : 0;
 }
 
+/* Opening it makes a new one, and moves the packs away. */
+static bool index_lost(const char *dir)
+{
+	AUTO(free) char *index = NULL, *packs = NULL;
+	glob_t found = { 0 };
+	struct stat st;
+
+	if (asprintf(&index, "%s/index.db", dir) < 0 || asprintf(&packs, "%s/packs/*.pack", dir) < 0 || (stat(index, &st) == 0 && st.st_size > 0))
+		return false;
+	bool any = glob(packs, 0, NULL, &found) == 0 && found.gl_pathc;
+	globfree(&found);
+	return any;
+}
+
 void objects_check_begin(struct check *k)
 {
 	char dir[PATH_MAX];
@@ -78,7 +109,11 @@ void objects_check_begin(struct check *k)
 
 	if (k->running || snprintf(dir, sizeof dir, "%s/objects", k->cl->fs.store) >= (int)sizeof dir || access(dir, F_OK) < 0)
 		return;		/* nothing was ever stored */
-	if (containers_open(k->cl, true, &k->cl->objects, &why) < 0)
+	if (!k->mend && index_lost(dir)) {
+		snprintf(why.msg, sizeof why.msg, "objects/index.db is missing, and packs are there");
+		check_fault(k, 0, "objects/index.db", NULL, 0, NULL, "it is missing, and packs are there: put a copy of it back; --repair begins an empty one, "
+			    "and keeps the packs in objects/packs/lost+found");
+	} else if (containers_open(k->cl, true, &k->cl->objects, &why) < 0)
 		check_fault(k, 0, "objects", NULL, 0, NULL, "it cannot be opened: %s", why.msg);
 	snprintf(k->cl->objects_error, sizeof k->cl->objects_error, "%s", why.msg);
 }

@@ -84,7 +84,7 @@ static const struct file container_files[] = {
 	{ "listing", .flags = F_HIDDEN | F_LIST, .show = container_show_listing, .help = "its objects: a header, then name, bytes, MD5 (- while it is computed), content type and time, with tabs" },
 	{ "listing.json", .flags = F_HIDDEN, .show = container_show_listing, .help = "the same in Swift's form" },
 	{ "objects", .flags = F_DIR, .files = &object_files, .help = "its objects: ordinary files and directories" },
-	{ "versions", .flags = F_DIR, .files = &version_files, .help = "while versioning is true: what objects were, in NAME/TIME; cp or mv into objects/ brings one back, rm forgets it" },
+	{ "versions", .flags = F_DIR, .files = &version_files, .help = "what objects were while versioning is true, in NAME/TIME; cp or mv into objects/ brings one back, rm forgets it" },
 	{ 0 }
 };
 
@@ -372,7 +372,9 @@ int containers_settings(const struct config *c, struct err *e)
 {
 	const struct place_conf place = place_of(c);
 
-	return strcmp(place.kind, "local") == 0 ? 0 : place_valid(&place, e);
+	if (strcmp(place.kind, "local") != 0)
+		return place_valid(&place, e);
+	return *place.url && *place.url != '/' ? err_set(e, EINVAL, "objects-url: '%.100s' is no absolute path", place.url) : 0;
 }
 
 int containers_open(struct cloud *cl, bool check, struct objects **ret, struct err *e)
@@ -413,10 +415,17 @@ void containers_stop(struct cloud *cl)
 void containers_health(struct cloud *cl, FILE *out)
 {
 	if (!cl->objects && *cl->objects_error)
-		fprintf(out, "no objects can be read or written: %s; cirrusfs fsck --repair may mend it\n", cl->objects_error);
+		fprintf(out, "no objects can be read or written: %s\n", cl->objects_error);
 	struct objects_place st;
 	struct err ignored = { 0 };
+	int64_t missing = 0, nobodys = 0;
 
+	if (cl->objects)
+		objects_lost(cl->objects, &missing, &nobodys);
+	if (missing)
+		fprintf(out, "objects: %ld packs are missing, and what is in them cannot be read; cirrusfs fsck says which objects that are\n", (long)missing);
+	if (nobodys)
+		fprintf(out, "objects: objects/index.db was lost: %ld packs in objects/packs/lost+found belong to objects that nothing names any more; unmount, and put a copy of index.db back\n", (long)nobodys);
 	if (cl->objects && objects_failed(cl->objects))
 		fprintf(out, "objects: the disk failed to keep what was written (%s); nothing more is taken: look at the disk, unmount, mount again\n",
 			strerror(objects_failed(cl->objects)));

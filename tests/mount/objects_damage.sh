@@ -88,11 +88,17 @@ done
 rm -f "$STORE"/objects/index.db*
 packs=$(find "$STORE/objects/packs" -name '*.pack' -printf '%f\n' | sort)
 fails "without its index: fsck says so" fsck --data
+is "... and touches nothing" "$(ls "$STORE/objects"; ls "$STORE/objects/packs")" "$(printf 'packs\n%s' "$packs")"
 if up 2> "$WORK/said"; then
-	echo "# without its index the store is mounted: $(head -n 1 "$CLOUD/health" 2> /dev/null)"
+	like "... health says so, too" "$(cat "$CLOUD/health")" "*index.db was lost*lost+found*"
 	ls "$OBJECTS" > /dev/null 2>&1
 	cloud_down
 fi
+cp "$WORK/kept/index.db" "$STORE/objects/index.db"
+rm -f "$STORE"/objects/index.db-*
+works "a copy of the index that is put back finds its packs" up
+is "... and all is there" "$(damage read)" "0 bad"
+cloud_down
 is "no pack is lost by that" "$(find "$STORE/objects/packs" -name '*.pack' -printf '%f\n' | sort)" "$packs"
 fsck --data --repair
 works "after a repair it is mounted" up

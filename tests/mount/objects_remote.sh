@@ -188,7 +188,7 @@ flip() { python3 -c 'import sys; f = open(sys.argv[1], "r+b"); f.seek(int(sys.ar
 flip "$victim" $((size / 2))
 rm -rf "$STORE/objects/cache"
 fails "a bit that flipped there: fsck --data finds it" fsck --data
-like "... and names the object" "$(cat "$WORK/fsck")" "*container *: *: bytes of it are lost*"
+like "... and names the object" "$(cat "$WORK/fsck")" "*/objects/*: bytes of it are lost*"
 broken=$(sed -n 's/.*container [0-9]*: \(.*\): bytes of it are lost.*/\1/p' "$WORK/fsck" | head -n 1)
 up
 fails "... its object cannot be read" sha256sum "$O/$broken"
