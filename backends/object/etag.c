@@ -1,17 +1,16 @@
 /* MD5 of contents, behind their writers: one thread goes through what is written and in chunks already, so that little is left when the writer
- * is done.  What is changed before the place it has come to makes it begin again, once the content is cut. */
+ * is done (on a machine of two processors it begins when the writer is).  What is changed before the place it has come to makes it begin again, once the content is cut. */
 #include "body.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <sched.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "../base/text.h"
 
 #define PIECE (256u << 10)
-#define NICE 19
+#define CPUS 4		/* from so many on MD5 keeps up with a writer without taking from it */
 #define SLOTS 64	/* contents at once; those that wait for a slot are begun when they are asked for */
 
 struct waiter {
@@ -33,6 +32,7 @@ struct etags {
 	pthread_cond_t work;
 	pthread_t thread;
 	bool started, stop;
+	bool spare;		/* there are processors that writers leave idle: else a content is gone through once it is cut, or asked for */
 	uint64_t tickets;
 	struct job jobs[SLOTS];
 	unsigned n;
@@ -112,7 +112,7 @@ static void job_end(struct etags *t, struct job *j)
 }
 
 /* Bytes of a content that are in chunks, or all of them once it is cut; *whole: that is its end, and it is cut. */
-static int64_t read_stable(struct body *b, unsigned char *buf, uint64_t at, bool *whole, int64_t *root, struct err *e)
+static int64_t read_stable(struct body *b, unsigned char *buf, uint64_t at, bool eager, bool *whole, int64_t *root, struct err *e)
 {
 	uint64_t upto;
 	int64_t n = 0;
@@ -124,7 +124,7 @@ static int64_t read_stable(struct body *b, unsigned char *buf, uint64_t at, bool
 	*root = b->root;
 	*whole = cut && at >= b->size;
 	n = at < upto ? (upto - at < PIECE ? (int64_t)(upto - at) : (int64_t)PIECE) : 0;
-	if (!cut && n < (int64_t)PIECE)	/* by whole pieces behind a writer */
+	if (!cut && (n < (int64_t)PIECE || !eager))	/* by whole pieces behind a writer */
 		n = 0;
 	uint64_t size = b->size;
 	pthread_mutex_unlock(&b->lock);
@@ -173,8 +173,9 @@ static void step(struct objects *os, struct etags *t, struct job *j, unsigned ch
 	j->hint = false;
 	uint64_t at = j->at;
 	int64_t id = j->id;
+	bool eager = t->spare || j->waiters;
 	pthread_mutex_unlock(&t->lock);
-	n = body_get(os, id, &b, &e) < 0 ? -e.code : read_stable(b, buf, at, &whole, &root, &e);
+	n = body_get(os, id, &b, &e) < 0 ? -e.code : read_stable(b, buf, at, eager, &whole, &root, &e);
 	if (n > 0)
 		EVP_DigestUpdate(j->md, buf, (size_t)n);
 	bool dirty = n >= 0 && b->dirty;
@@ -197,6 +198,19 @@ static void step(struct objects *os, struct etags *t, struct job *j, unsigned ch
 		j->hint |= n > 0;
 }
 
+/* Writers go first, and it catches up when they are done; unless somebody waits for it. */
+static void hurry(struct etags *t)
+{
+	static __thread int now = SCHED_OTHER;
+	int policy = SCHED_IDLE;
+
+	for (size_t i = 0; i < SLOTS; i++)
+		if (t->jobs[i].id && t->jobs[i].waiters)
+			policy = SCHED_OTHER;
+	if (policy != now && pthread_setschedparam(pthread_self(), policy, &(struct sched_param){ 0 }) == 0)
+		now = policy;
+}
+
 static void *run(void *arg)
 {
 	struct objects *os = arg;
@@ -204,8 +218,6 @@ static void *run(void *arg)
 	AUTO(free) unsigned char *buf = malloc(PIECE);
 	size_t turn = 0;
 
-	/* writers go first: it catches up when they are done */
-	setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	pthread_mutex_lock(&t->lock);
 	while (!t->stop && buf) {
 		size_t i = 0;
@@ -217,6 +229,7 @@ static void *run(void *arg)
 			continue;
 		}
 		turn = (turn + i) % SLOTS;
+		hurry(t);
 		step(os, t, &t->jobs[turn], buf);
 	}
 	pthread_mutex_unlock(&t->lock);
@@ -231,6 +244,8 @@ int etags_start(struct objects *os, struct err *e)
 		return err_set(e, ENOMEM, "%m");
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->work, NULL);
+	cpu_set_t set;
+	t->spare = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) >= CPUS;
 	os->etags = t;
 	int rc = pthread_create(&t->thread, NULL, run, os);
 	t->started = rc == 0;
