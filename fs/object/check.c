@@ -112,7 +112,7 @@ void objects_check_begin(struct check *k)
 	if (!k->mend && index_lost(dir)) {
 		snprintf(why.msg, sizeof why.msg, "objects/index.db is missing, and packs are there");
 		check_fault(k, 0, "objects/index.db", NULL, 0, NULL, "it is missing, and packs are there: put a copy of it back; --repair begins an empty one, "
-			    "and keeps the packs in objects/packs/lost+found");
+			    "and keeps the packs in STORE/lost+found");
 	} else if (containers_open(k->cl, true, &k->cl->objects, &why) < 0)
 		check_fault(k, 0, "objects", NULL, 0, NULL, "it cannot be opened: %s", why.msg);
 	snprintf(k->cl->objects_error, sizeof k->cl->objects_error, "%s", why.msg);

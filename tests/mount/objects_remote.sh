@@ -189,7 +189,7 @@ flip "$victim" $((size / 2))
 rm -rf "$STORE/objects/cache"
 fails "a bit that flipped there: fsck --data finds it" fsck --data
 like "... and names the object" "$(cat "$WORK/fsck")" "*/objects/*: bytes of it are lost*"
-broken=$(sed -n 's/.*container [0-9]*: \(.*\): bytes of it are lost.*/\1/p' "$WORK/fsck" | head -n 1)
+broken=$(sed -n 's/.*\/objects\/\(.*\): bytes of it are lost.*/\1/p' "$WORK/fsck" | head -n 1)
 up
 fails "... its object cannot be read" sha256sum "$O/$broken"
 like "... EBADMSG" "$(head -n 1 "$CLOUD/last-error")" "EBADMSG*objects/$broken: *is damaged"
@@ -221,7 +221,7 @@ until_true 60 eval '[ "$(metric place_waiting_packs)" = 0 ]'
 cloud_down
 rm "$STORE"/objects/index.db*
 fails "the index is lost: fsck says so" fsck
-like "... and that there are packs" "$(cat "$WORK/fsck")" "*packs there are not in the index*"
+like "... and that there are packs" "$(cat "$WORK/fsck")" "*index.db: it is missing, and packs are there*"
 before=$(there)
 up
 mkdir "$CLOUD/tenants/t/containers/new"
