@@ -69,21 +69,25 @@ void check_fault(struct check *k, int64_t object, const char *thing, const struc
 	fault(k, object, thing, m, id, name, wrong);
 }
 
-void check_object(struct check *k, int64_t object, const struct mend *m, const char *name, const char *fmt, ...)
+void check_path(struct check *k, int64_t object, char *ret, size_t size)
 {
 	AUTO(call_end) struct call c = { 0 };
-	char wrong[700], path[1600];
 	struct err e = { 0 };
 	struct obj o;
+
+	if (call_begin(&k->cl->fs, &c, &e) < 0 || obj_by_id(&c, object, &o, &e) < 0 || obj_name_path(&c, &o, ret, size, &e) < 0)
+		snprintf(ret, size, "object %ld", (long)object);
+}
+
+void check_object(struct check *k, int64_t object, const struct mend *m, const char *name, const char *fmt, ...)
+{
+	char wrong[700], path[1600];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(wrong, sizeof wrong, fmt, ap);
 	va_end(ap);
-	if (call_begin(&k->cl->fs, &c, &e) < 0 || obj_by_id(&c, object, &o, &e) < 0 || obj_name_path(&c, &o, path, sizeof path, &e) < 0)
-		snprintf(path, sizeof path, "object %ld", (long)object);
-	call_end(&c);
-	c = (struct call){ 0 };
+	check_path(k, object, path, sizeof path);
 	fault(k, object, path, m, object, name, wrong);
 }
 

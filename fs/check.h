@@ -50,6 +50,8 @@ void check_fault(struct check *k, int64_t object, const char *thing, const struc
 /* The same of an object; its path is the thing, its row act's id. */
 void check_object(struct check *k, int64_t object, const struct mend *m, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+/* Its path in the tree; "object ROW" where it has none. */
+void check_path(struct check *k, int64_t object, char *ret, size_t size);
 /* Every entry of STORE/dir that begins with the number of a row the state does not have; what holds data is not removed but goes to
  * STORE/lost+found (m NULL). */
 int check_strays(struct check *k, const char *dir, const struct kind *kind, const struct mend *m, struct err *e);

@@ -1,4 +1,4 @@
-/* Shared by chunks.c (where they are, reading), put.c (storing) and record.c (into the index): what is known of chunks in memory. */
+/* Shared by chunks.c (where they are, reading), put.c (storing) and record.c (into the index), and look.c: what is known of chunks in memory. */
 #pragma once
 
 #include "core.h"

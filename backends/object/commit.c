@@ -163,11 +163,6 @@ static void catch_up(struct objects *os)
 	pthread_mutex_lock(&os->lock);
 }
 
-static int sync_failed(struct objects *os, struct err *e)
-{
-	return err_set(e, EIO, "the disk failed to keep what was written (%s); nothing more is taken until the store is mounted again", strerror(os->sync_errno));
-}
-
 static int packs_synced(struct objects *os, struct err *e)
 {
 	int rc = packs_sync(os->packs, e);
@@ -183,7 +178,7 @@ static int commit(struct objects *os, struct err *e)
 	int rc;
 
 	if (os->sync_errno)
-		return sync_failed(os, e);
+		return sync_failed(os->sync_errno, e);
 	bodies_cut(os, false);
 	uint64_t mark = chunks_mark(os);
 	rc = packs_synced(os, e);
@@ -233,7 +228,7 @@ static int commit(struct objects *os, struct err *e)
 	if (os->commits->wal_dirty && fdatasync(os->wal) < 0)
 		os->sync_errno = errno;
 	if (os->sync_errno)
-		return sync_failed(os, e);
+		return sync_failed(os->sync_errno, e);
 	os->commits->wal_dirty = false;
 	return 0;
 }

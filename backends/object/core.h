@@ -87,6 +87,7 @@ int packs_file(struct packs *p, int64_t pack, int *ret, int64_t *size, struct er
 int packs_home(struct packs *p, int64_t pack, const char *place_name, bool rename, struct err *e);
 /* What was appended before is durable when it returns. */
 int packs_sync(struct packs *p, struct err *e);
+int sync_failed(int why, struct err *e);	/* EIO: what every writer is told from then on */
 int packs_sync_errno(struct packs *p);	/* why one failed; from then on all do */
 /* Its stored bytes, w->stored of them; EBADMSG: the file ends before. */
 int packs_read(struct packs *p, const struct where *w, void *buf, struct err *e);

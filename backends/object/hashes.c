@@ -37,11 +37,17 @@ struct hashes {
 	bool ready;		/* it has all of the table */
 };
 
+/* Tests make hashes of few bits. */
+static uint64_t spread(int64_t h)
+{
+	return (uint64_t)h * UINT64_C(0x9E3779B97F4A7C15);
+}
+
 /* ---- the filter */
 
 static uint64_t filter_bits(int64_t h, uint64_t *word)
 {
-	uint64_t x = (uint64_t)h * UINT64_C(0x9E3779B97F4A7C15);
+	uint64_t x = spread(h);
 
 	*word = x >> 18;
 	return UINT64_C(1) << (x & 63) | UINT64_C(1) << (x >> 6 & 63) | UINT64_C(1) << (x >> 12 & 63);
@@ -66,9 +72,14 @@ static bool filter_says_no(const struct hashes *t, int64_t h)
 
 /* ---- in memory */
 
+static size_t slot_of(int64_t h)
+{
+	return spread(h) >> 20;
+}
+
 static void slot_put(struct slot *v, size_t size, int64_t h, int64_t id)
 {
-	size_t i = (uint64_t)h * UINT64_C(0x9E3779B97F4A7C15) >> 20;
+	size_t i = slot_of(h);
 
 	while (v[i & (size - 1)].id)
 		i++;
@@ -147,7 +158,7 @@ int hash_find(struct objects *os, int64_t h, int64_t *ids, int max, struct err *
 	const struct hashes *t = os->hashes;
 	int n = 0, rc = 0;
 
-	for (size_t i = (uint64_t)h * UINT64_C(0x9E3779B97F4A7C15) >> 20; t->size && n < max; i++) {
+	for (size_t i = slot_of(h); t->size && n < max; i++) {
 		const struct slot *at = &t->slots[i & (t->size - 1)];
 
 		if (!at->id)

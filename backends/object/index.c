@@ -108,14 +108,18 @@ int64_t index_id(struct objects *os)
 	return os->next_id++;
 }
 
+int sync_failed(int why, struct err *e)
+{
+	return err_set(e, EIO, "the disk failed to keep what was written (%s); nothing more is taken until the store is mounted again", strerror(why));
+}
+
 int index_room(struct objects *os, struct err *e)
 {
 	int64_t now = mono_ms();
 	struct statvfs st;
 
 	if (os->sync_errno)
-		return err_set(e, EIO, "the disk failed (%s); what was written last may not be kept, and nothing more is taken until the store is mounted again",
-			       strerror(os->sync_errno));
+		return sync_failed(os->sync_errno, e);
 	if ((os->room <= 0 || now - os->room_at > ROOM_MS) && statvfs(os->dir, &st) == 0) {
 		int64_t keep = (int64_t)(st.f_blocks * st.f_frsize / 16);
 

@@ -1,5 +1,5 @@
 /* A look at everything that is stored: references against what refers, rows against packs, bytes against their hashes; and its mending. */
-#include "core.h"
+#include "chunk_parts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -323,11 +323,10 @@ static int check_chunks(struct look *k, struct err *e)
 			rc = -e->code;
 			break;
 		}
-		struct stmt s = stmt_prepare(k->os->db, "SELECT id, h, h2, len, pack, at, stored, bad FROM chunk WHERE id > $1 AND refs > 0 ORDER BY id LIMIT 256");
+		struct stmt s = stmt_prepare(k->os->db, "SELECT " WHERE_COLUMNS " FROM chunk WHERE id > $1 AND refs > 0 ORDER BY id LIMIT 256");
 		stmt_int(&s, 1, after);
 		while (n < ARRAY_LEN(w) && (rc = stmt_step(&s, e)) > 0)
-			w[n++] = (struct where){ stmt_col_int(&s, 0), stmt_col_int(&s, 1), stmt_col_int(&s, 2), (uint32_t)stmt_col_int(&s, 3), stmt_col_int(&s, 4),
-				stmt_col_int(&s, 5), (uint32_t)stmt_col_int(&s, 6), stmt_col_int(&s, 7) != 0 };
+			where_read(&s, &w[n++]);
 		stmt_done(&s);
 		index_end(k->os, false);
 		for (size_t i = 0; rc >= 0 && i < n; i++) {

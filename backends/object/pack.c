@@ -224,11 +224,6 @@ static int sync_told(struct packs *p, int rc)
 	return rc;
 }
 
-static int sync_fails(int why, struct err *e)
-{
-	return err_set(e, EIO, "the disk failed to keep what was written (%s); nothing more is taken until the store is mounted again", strerror(why));
-}
-
 /* Those that are full are synced outside the lock, later; there is room for their descriptors or it is done now. */
 static void pack_full(struct packs *p)
 {
@@ -318,7 +313,7 @@ static int append_some(struct packs *p, struct record *r, size_t n, struct err *
 	if (rc == 0 && full && fdatasync(fd) < 0) {
 		pthread_mutex_lock(&p->lock);
 		sync_told(p, -1);
-		rc = sync_fails(p->sync_errno, e);
+		rc = sync_failed(p->sync_errno, e);
 		pthread_mutex_unlock(&p->lock);
 	}
 	if (rc < 0)	/* what was written of it is nobody's */
@@ -368,7 +363,7 @@ int packs_sync(struct packs *p, struct err *e)
 	if (why && !p->sync_errno)
 		p->sync_errno = why;
 	if (p->sync_errno)
-		rc = sync_fails(p->sync_errno, e);
+		rc = sync_failed(p->sync_errno, e);
 	else if (rc < 0)		/* to be tried again */
 		p->dirty = true, p->dir_changed |= dir;
 	for (unsigned i = 0; i < n; i++) {

@@ -139,7 +139,21 @@ static int64_t vdir_number(struct objects *os, struct db *db, int64_t space, int
 
 /* ---- nodes */
 
-static int next_path(struct db *db, int64_t space, const char *from, const char *to, char ret[PATH_BYTES + 258], struct err *e);
+/* The next path that has versions, at or after `from`; 0: there is none below `to`. */
+static int next_path(struct db *db, int64_t space, const char *from, const char *to, char ret[PATH_BYTES + 258], struct err *e)
+{
+	AUTO(stmt_done) struct stmt s = stmt_prepare(db, *to ? "SELECT name FROM version WHERE space=$1 AND name>=$2 AND name<$3 ORDER BY name LIMIT 1" :
+						     "SELECT name FROM version WHERE space=$1 AND name>=$2 ORDER BY name LIMIT 1");
+
+	stmt_int(&s, 1, space);
+	stmt_text(&s, 2, from);
+	if (*to)
+		stmt_text(&s, 3, to);
+	int rc = stmt_step(&s, e);
+	if (rc > 0)
+		snprintf(ret, PATH_BYTES + 258, "%s", stmt_col_text(&s, 0));
+	return rc;
+}
 
 /* When the first of what is below it was replaced last. */
 static int64_t dir_time(struct db *db, int64_t space, const char *path)
@@ -304,22 +318,6 @@ int vtree_path(struct objects *os, int64_t id, int64_t *space, char *ret, size_t
 }
 
 /* ---- listing */
-
-/* The next path that has versions, at or after `from`; 0: there is none below `to`. */
-static int next_path(struct db *db, int64_t space, const char *from, const char *to, char ret[PATH_BYTES + 258], struct err *e)
-{
-	AUTO(stmt_done) struct stmt s = stmt_prepare(db, *to ? "SELECT name FROM version WHERE space=$1 AND name>=$2 AND name<$3 ORDER BY name LIMIT 1" :
-						     "SELECT name FROM version WHERE space=$1 AND name>=$2 ORDER BY name LIMIT 1");
-
-	stmt_int(&s, 1, space);
-	stmt_text(&s, 2, from);
-	if (*to)
-		stmt_text(&s, 3, to);
-	int rc = stmt_step(&s, e);
-	if (rc > 0)
-		snprintf(ret, PATH_BYTES + 258, "%s", stmt_col_text(&s, 0));
-	return rc;
-}
 
 /* Numbers for some of a directory's directories; `from`: where it goes on, "" after the last. */
 static int number_some(struct objects *os, struct db *db, const struct vdir *d, char from[PATH_BYTES + 260], const char *to, struct err *e)

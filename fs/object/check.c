@@ -15,16 +15,6 @@ static int done(struct check *k, int64_t id, const char *name, struct err *e)
 	return 0;
 }
 
-static void container_path(struct check *k, int64_t row, char *ret, size_t size)
-{
-	AUTO(call_end) struct call c = { 0 };
-	struct err e = { 0 };
-	struct obj o;
-
-	if (call_begin(&k->cl->fs, &c, &e) < 0 || obj_by_id(&c, row, &o, &e) < 0 || obj_name_path(&c, &o, ret, size, &e) < 0)
-		snprintf(ret, size, "container %ld", (long)row);
-}
-
 static void on_fault(void *arg, const char *thing, const char *wrong, const char *did)
 {
 	const struct mend m = { did, done };
@@ -37,7 +27,7 @@ static void on_fault(void *arg, const char *thing, const char *wrong, const char
 			image_damaged(arg, image, wrong);
 			return;
 		}
-		container_path(arg, space, path, sizeof path - 1100);
+		check_path(arg, space, path, sizeof path - 1100);
 		snprintf(path + strlen(path), 1100, "/%s", thing + n);
 		thing = path;
 	}

@@ -44,6 +44,7 @@ metadata/k='v=1 \"2\"'*"
 # of a collection
 like "of a collection: ensure lines" "$(cat networks/spec)" "ensure networks/lan cidr=10.0.0.0/24 *
 ensure *my*odd* lan* cidr=10.8.0.0/24 *"
+cat wait > /dev/null	# a network may still be built
 before=$(cat spec servers/json networks/json events)
 works "written back to it" sh -c 'cat networks/spec > "$0/s" && cat "$0/s" > networks/spec' "$WORK"
 works "written to its own ctl" sh -c 'cat "$0/s" > networks/ctl' "$WORK"
